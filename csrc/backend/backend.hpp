@@ -1,0 +1,54 @@
+// The algebra seam: every vendor library that a solver needs, as plain functions on row-major
+// arrays. Defined by cpu.cpp; another backend defines the same names and is chosen at link time.
+// All functions run on the calling thread only: solvers call them from blocks of their own.
+#pragma once
+
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <new>
+
+#include "core/types.hpp"
+
+namespace fastopt {
+
+// n * size bytes, or std::bad_alloc when the product overflows or memory is short.
+void* allocate(index_t n, std::size_t size);
+void release(void* p) noexcept;
+
+// An owning array of n numbers, 64-byte aligned, zeroed. Shares ownership so that a view of it
+// (a NumPy array) keeps it alive.
+template <class T> class Buffer {
+  public:
+    Buffer() = default;
+    explicit Buffer(index_t n) : size_(n), data_(static_cast<T*>(allocate(n, sizeof(T))), release) {}
+
+    T* data() const { return data_.get(); }
+    index_t size() const { return size_; }
+    T& operator[](index_t i) const { return data_.get()[i]; }
+    const std::shared_ptr<T>& owner() const { return data_; }
+
+  private:
+    index_t size_ = 0;
+    std::shared_ptr<T> data_;
+};
+
+// rows * cols, checked against overflow (throws std::bad_alloc).
+index_t checked_product(index_t rows, index_t cols);
+
+// C (m x n) = alpha op(A) op(B) + beta C; op transposes where told. Row-major, leading dimensions
+// are the stored widths.
+template <class T>
+void gemm(bool transpose_a, bool transpose_b, index_t m, index_t n, index_t k, T alpha, const T* a,
+          index_t lda, const T* b, index_t ldb, T beta, T* c, index_t ldc);
+
+// Lower triangle of C (n x n) = alpha A' A + beta C for A (k x n).
+template <class T>
+void syrk(index_t n, index_t k, T alpha, const T* a, index_t lda, T beta, T* c, index_t ldc);
+
+// A = L L' in the lower triangle, in place; false when A is not positive definite.
+template <class T> bool potrf(index_t n, T* a, index_t lda);
+
+const char* blas_name(); // the library's own words: name, version, kernel
+
+} // namespace fastopt

@@ -1,0 +1,91 @@
+// The CPU backend: OpenBLAS as packaged by scipy-openblas32 (its names carry the prefix scipy_), a
+// private copy inside the wheel. It is told to use one thread: solvers cut the work into blocks.
+#include <cblas.h>
+#include <lapacke.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "backend/backend.hpp"
+#include "core/error.hpp"
+
+namespace fastopt {
+namespace {
+
+constexpr std::size_t alignment = 64;
+
+// Before main or dlopen returns, so that no caller can meet a threaded BLAS.
+const bool single_threaded = [] {
+    scipy_openblas_set_num_threads(1);
+    return true;
+}();
+
+CBLAS_TRANSPOSE op(bool transpose) { return transpose ? CblasTrans : CblasNoTrans; }
+
+// BLAS counts in int.
+int narrow(index_t n) {
+    FASTOPT_REQUIRE(n >= 0 && n <= std::numeric_limits<int>::max(),
+                    "a matrix dimension is too large for BLAS: " + std::to_string(n));
+    return static_cast<int>(n);
+}
+
+} // namespace
+
+index_t checked_product(index_t rows, index_t cols) {
+    index_t product;
+    if (rows < 0 || cols < 0 || __builtin_mul_overflow(rows, cols, &product)) throw std::bad_alloc();
+    return product;
+}
+
+void* allocate(index_t n, std::size_t size) {
+    const index_t bytes = checked_product(n, static_cast<index_t>(size));
+    if (bytes > std::numeric_limits<index_t>::max() - static_cast<index_t>(alignment))
+        throw std::bad_alloc();
+    const std::size_t padded = (static_cast<std::size_t>(bytes) + alignment) / alignment * alignment;
+    void* p = std::aligned_alloc(alignment, padded);
+    if (!p) throw std::bad_alloc();
+    std::memset(p, 0, padded);
+    return p;
+}
+
+void release(void* p) noexcept { std::free(p); }
+
+template <>
+void gemm<double>(bool ta, bool tb, index_t m, index_t n, index_t k, double alpha, const double* a,
+                  index_t lda, const double* b, index_t ldb, double beta, double* c, index_t ldc) {
+    scipy_cblas_dgemm(CblasRowMajor, op(ta), op(tb), narrow(m), narrow(n), narrow(k), alpha, a,
+                      narrow(lda), b, narrow(ldb), beta, c, narrow(ldc));
+}
+
+template <>
+void gemm<float>(bool ta, bool tb, index_t m, index_t n, index_t k, float alpha, const float* a,
+                 index_t lda, const float* b, index_t ldb, float beta, float* c, index_t ldc) {
+    scipy_cblas_sgemm(CblasRowMajor, op(ta), op(tb), narrow(m), narrow(n), narrow(k), alpha, a,
+                      narrow(lda), b, narrow(ldb), beta, c, narrow(ldc));
+}
+
+template <>
+void syrk<double>(index_t n, index_t k, double alpha, const double* a, index_t lda, double beta,
+                  double* c, index_t ldc) {
+    scipy_cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, narrow(n), narrow(k), alpha, a,
+                      narrow(lda), beta, c, narrow(ldc));
+}
+
+template <>
+void syrk<float>(index_t n, index_t k, float alpha, const float* a, index_t lda, float beta,
+                 float* c, index_t ldc) {
+    scipy_cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, narrow(n), narrow(k), alpha, a,
+                      narrow(lda), beta, c, narrow(ldc));
+}
+
+template <> bool potrf<double>(index_t n, double* a, index_t lda) {
+    return scipy_LAPACKE_dpotrf(LAPACK_ROW_MAJOR, 'L', narrow(n), a, narrow(lda)) == 0;
+}
+
+template <> bool potrf<float>(index_t n, float* a, index_t lda) {
+    return scipy_LAPACKE_spotrf(LAPACK_ROW_MAJOR, 'L', narrow(n), a, narrow(lda)) == 0;
+}
+
+const char* blas_name() { return scipy_openblas_get_config(); }
+
+} // namespace fastopt

@@ -1,0 +1,81 @@
+// The particles of the plain dynamics and what one iteration does to them. The loop that calls
+// these lines is in cbo.cpp; all dynamics except 'hybrid' share it.
+#pragma once
+
+#include <cmath>
+
+#include "cbo/cbo.hpp"
+#include "cbo/cbo_kernels.hpp"
+
+namespace fastopt {
+
+template <class T> class Ensemble {
+  public:
+    Ensemble(const CboProblem<T>& problem, const CboOptions& options); // every buffer
+
+    void initialise();       // particles from init, Latin hypercube or uniform; x0 first
+    void evaluate();         // f_i, v_i of this iteration's batch; best point so far
+    void consensus(index_t k); // weights and c (or one c_i each)
+    void move(index_t k);    // x_i by the dynamics' rule; iteration k keys the noise
+    bool all_infinite() const { return !(energy_min_ < no_limit); }
+    bool stands_still() const; // the consensus has not changed for many iterations
+
+    bool agrees() const { return spread_ <= options_.atol + options_.tol * std::fabs(mean_); }
+    bool feasible() const { return best_v_ == 0; }
+    index_t nfev() const { return nfev_; }
+    double best() const { return best_f_; }
+    index_t n_batch() const { return static_cast<index_t>(batch_.empty() ? n_ : options_.batch_size); }
+    Record record(index_t k) const;
+
+    // The caller takes these when the run ends.
+    void finish(CboResult<T>& result);
+
+    template <class Archive> void visit(Archive& a) {
+        a("x", x_), a("f", f_), a("violation", v_), a("best_x", best_x_), a("best_f", best_f_);
+        a("best_violation", best_v_), a("nfev", nfev_), a("alpha", alpha_), a("penalty", penalty_);
+        a("tolerance", tolerance_), a("consensus", c_), a("diffusion", diffusion_);
+        a("still", still_), a("batch", batch_), a("chunk", chunk_), a("batch_at", batch_at_), a("epoch", epoch_);
+        a("y", y_), a("y_f", y_f_), a("y_violation", y_v_), a("clusters", clusters_);
+        a("centers", centers_), a("weights", w_), a("spread", spread_);
+        if constexpr (std::is_same_v<Archive, Load>)
+            for (index_t k = 0; k < d_; ++k) c_t_[k] = static_cast<T>(c_[k]);
+    }
+
+  private:
+    template <class F> void for_rows(index_t rows, F f) const; // f(block, first row, last row + 1)
+
+    const index_t* batch_rows() const;
+    void next_batch();
+    void remember_bests();
+    void energies(const double* f, const double* v, index_t n, double* e) const;
+    void update_penalty();
+    double choose_alpha(index_t n);
+    void weighted_mean(const T* x, const index_t* rows, index_t n, const double* w, double* c);
+    void polarised_consensus(const T* x);
+    void clustered_consensus(const T* x);
+    void covariance_factor(const T* x); // L L' = sum_i w_i (x_i - c)(x_i - c)' / sum_i w_i
+    void correlated_move(Move<T> m, index_t n);
+    void kick(index_t k);
+
+    const CboProblem<T>& problem_;
+    const CboOptions& options_;
+    const CboKernels<T>& kernels_;
+    const index_t n_, d_;
+    index_t block_rows_;
+
+    std::vector<T> lower_, upper_, width_, inverse_kernel_; // per coordinate
+    bool integral_ = false;
+    double drift_, diffusion_, memory_drift_, memory_diffusion_;
+
+    Buffer<T> x_, y_, scratch_, gradient_, centers_, factor_;
+    Buffer<double> f_, v_, e_, w_, y_f_, y_v_, partial_, clusters_, responsibility_;
+    std::vector<double> c_, c_before_, best_x_;
+    std::vector<T> c_t_;                 // the consensus in the particles' precision
+    std::vector<index_t> batch_, chunk_; // a permutation of the particles; this iteration's part
+    index_t batch_at_ = 0, epoch_ = 0, nfev_ = 0, still_ = 0;
+    double alpha_ = 0, energy_min_ = no_limit, spread_ = no_limit, mean_ = 0;
+    double penalty_ = 0, tolerance_ = 0; // of the adaptive penalty; 0: not yet set
+    double best_f_ = no_limit, best_v_ = no_limit;
+};
+
+} // namespace fastopt

@@ -1,0 +1,220 @@
+#include "cbo/hybrid.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "core/vmath.hpp"
+
+namespace fastopt {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr index_t restart_growth = 3; // of the number of particles of H
+constexpr index_t head_start = 1000;  // evaluations per dimension of H alone
+constexpr index_t search_budget = 50; // evaluations per dimension of one local search
+constexpr double polish_spread = 1e-2, final_spread = 1e-4; // of P
+constexpr double swarm_share = 0.25, swarm_leading_share = 0.75;
+constexpr double local_share = 0.10, local_leading_share = 0.30;
+constexpr std::size_t ends_for_agreement = 4; // one and three that confirm it
+constexpr double zero_scale = 1e-6;           // of the range of f, below which |f| counts as zero
+
+// Streams of random numbers within one step.
+enum Stream : std::uint32_t { normals = 0, centre = 2, uniforms = 3, batches = 4, start_point = 7 };
+
+double finite_range(const std::vector<double>& f) {
+    double low = infinity, high = -infinity;
+    for (double v : f)
+        if (std::isfinite(v)) low = std::min(low, v), high = std::max(high, v);
+    return high > low ? high - low : 0;
+}
+
+} // namespace
+
+Hybrid::Hybrid(index_t d, HybridOptions options)
+    : d_(d), o_(std::move(options)), best_point_(d, 0.5), ends_(ends_for_agreement, infinity),
+      hopping_(d, o_.cells), swarm_(d), lbfgs_(d), point_(d) {
+    if (o_.n_particles <= 0)
+        o_.n_particles = 4 + static_cast<index_t>(3 * vlog(static_cast<double>(d)));
+    o_.n_particles = std::max<index_t>(o_.n_particles, 4);
+    for (double cells : o_.cells) frozen_.push_back(cells > 0);
+}
+
+Status Hybrid::step(const Evaluate& evaluate) {
+    const Regime regime = choose();
+    regime_ = static_cast<int>(regime);
+    bool complete = true;
+    if (regime == Regime::hopping) {
+        complete = hop(evaluate);
+    } else if (regime == Regime::swarm) {
+        complete = swarm(evaluate);
+    } else {
+        if (regime == Regime::local)
+            fill_uniform(point_.data(), 0, d_, draw(start_point));
+        else if (o_.x0.empty())
+            std::fill(point_.begin(), point_.end(), 0.5);
+        else
+            point_ = o_.x0;
+        const LocalResult found = search_from(point_, evaluate);
+        complete = found.complete;
+        if (found.converged) ended(found.f);
+    }
+    if (!complete) return Status::maxfev;
+    ++iteration_;
+    return agreed() ? Status::agreement : Status::running;
+}
+
+// Whose turn it is: a pure function of the state.
+Regime Hybrid::choose() const {
+    if (iteration_ == 0 && o_.polish) return Regime::start;
+    if (!mature_) return Regime::hopping;
+    const Regime leader = static_cast<Regime>(leader_);
+    const double total = static_cast<double>(nfev());
+    const double p = leader == Regime::swarm ? swarm_leading_share : swarm_share;
+    const double s = leader == Regime::local ? local_leading_share : local_share;
+    if (static_cast<double>(nfev(Regime::swarm)) < p * total) return Regime::swarm;
+    if (o_.polish && static_cast<double>(nfev(Regime::local)) < s * total) return Regime::local;
+    return Regime::hopping;
+}
+
+bool Hybrid::hop(const Evaluate& evaluate) {
+    if (hopping_.finished()) {
+        index_t n = o_.n_particles;
+        for (std::int64_t r = 0; r < restarts_ && n < (index_t{1} << 40) / d_; ++r)
+            n *= restart_growth;
+        if (restarts_ == 0 && !o_.x0.empty())
+            point_ = o_.x0;
+        else
+            fill_uniform(point_.data(), 0, d_, draw(centre));
+        hopping_.restart(point_.data(), n);
+        ++restarts_;
+    }
+    hopping_.sample(draw(normals));
+    values_.resize(hopping_.size());
+    if (!evaluated(hopping_.particles(), hopping_.size(), values_.data(), evaluate)) return false;
+    hopping_.update(values_.data());
+    energies_ = values_;
+    if (restarts_ == 1 && hopping_.generation() == 1) range_ = finite_range(values_);
+    particles_ = static_cast<int>(Regime::hopping);
+    if (hopping_.finished()) ended(hopping_.best());
+    mature_ = mature_ || hopping_.finished() || nfev() >= head_start * d_;
+    return true;
+}
+
+bool Hybrid::swarm(const Evaluate& evaluate) {
+    const bool contracted = runs_ > 0 && !swarm_.fresh() && swarm_.spread() < polish_spread;
+    if (contracted && !polished_ && o_.polish) {
+        std::copy(swarm_.consensus(), swarm_.consensus() + d_, point_.begin());
+        const LocalResult found = search_from(point_, evaluate);
+        if (!found.complete) return false;
+        swarm_.replace_leader(point_.data(), found.f);
+        polished_ = true;
+        unsettled_ = !found.converged;
+        return true;
+    }
+    if (runs_ == 0 || (contracted && swarm_.spread() < final_spread)) {
+        const index_t n = std::max<index_t>(4, d_) << std::min<std::int64_t>(runs_, 20);
+        if (runs_ > 0 && !unsettled_) ended(swarm_.best());
+        swarm_.restart(n, draw(uniforms));
+        polished_ = unsettled_ = false;
+        ++runs_;
+    } else if (!swarm_.fresh()) {
+        swarm_.propose(draw(batches));
+    }
+    values_.resize(swarm_.size());
+    if (!evaluated(swarm_.candidates(), swarm_.size(), values_.data(), evaluate)) return false;
+    swarm_.accept(values_.data());
+    particles_ = static_cast<int>(Regime::swarm);
+    return true;
+}
+
+// A local search from u, which it improves.
+LocalResult Hybrid::search_from(std::vector<double>& u, const Evaluate& evaluate) {
+    const index_t left = o_.maxfev > 0 ? o_.maxfev - nfev() : search_budget * d_;
+    const index_t maxfun = std::min(search_budget * d_, left);
+    snap(u.data(), 1);
+    LocalResult result;
+    if (o_.local_search) {
+        result = o_.local_search(u.data(), maxfun);
+        nfev_[regime_] += result.nfev;
+        note(u.data(), 1, &result.f);
+    } else {
+        result = lbfgs_.minimize(u.data(), frozen_, maxfun,
+                                 [&](const double* points, index_t n, double* values) {
+                                     const index_t done = evaluate(points, n, values);
+                                     nfev_[regime_] += done;
+                                     note(points, done, values);
+                                     return done;
+                                 });
+    }
+    return result;
+}
+
+// Moves integers to the middle of their cells.
+void Hybrid::snap(double* u, index_t n) const {
+    for (index_t k = 0; k < static_cast<index_t>(o_.cells.size()); ++k) {
+        const double cells = o_.cells[k];
+        if (!(cells > 0)) continue;
+        for (index_t i = 0; i < n; ++i) {
+            double& x = u[i * d_ + k];
+            x = (std::min(cells - 1, std::floor(x * cells)) + 0.5) / cells;
+        }
+    }
+}
+
+// Values of n points, snapped; false if cut short.
+bool Hybrid::evaluated(double* u, index_t n, double* f, const Evaluate& evaluate) {
+    snap(u, n);
+    const index_t done = evaluate(u, n, f);
+    nfev_[regime_] += done;
+    note(u, done, f);
+    return done == n;
+}
+
+void Hybrid::note(const double* u, index_t n, const double* f) {
+    for (index_t i = 0; i < n; ++i) {
+        if (!(f[i] < best_)) continue;
+        best_ = f[i];
+        leader_ = regime_;
+        std::copy(u + i * d_, u + (i + 1) * d_, best_point_.begin());
+    }
+}
+
+void Hybrid::ended(double f) {
+    std::rotate(ends_.begin(), ends_.begin() + 1, ends_.end());
+    ends_.back() = f;
+}
+
+// The last searches, independent of each other, all ended at the best value: within atol + tol |f|,
+// or within rounding of the range of f, which also serves a minimum of zero.
+bool Hybrid::agreed() const {
+    if (!std::isfinite(best_)) return false;
+    const double ceiling =
+        best_ + o_.atol + o_.tol * std::max(std::abs(best_), zero_scale * range_);
+    return std::all_of(ends_.begin(), ends_.end(), [&](double f) { return f <= ceiling; });
+}
+
+const std::vector<double>& Hybrid::population() const {
+    return particles_ == static_cast<int>(Regime::swarm) ? swarm_.population()
+                                                         : hopping_.population();
+}
+
+const std::vector<double>& Hybrid::energies() const {
+    return particles_ == static_cast<int>(Regime::swarm) ? swarm_.energies() : energies_;
+}
+
+std::vector<double> Hybrid::consensus() const {
+    if (particles_ == static_cast<int>(Regime::swarm))
+        return {swarm_.consensus(), swarm_.consensus() + d_};
+    return hopping_.consensus();
+}
+
+double Hybrid::spread() const {
+    return particles_ == static_cast<int>(Regime::swarm) ? swarm_.spread() : hopping_.spread();
+}
+
+double Hybrid::step_size() const {
+    return particles_ == static_cast<int>(Regime::swarm) ? swarm_.spread() : hopping_.step_size();
+}
+
+} // namespace fastopt

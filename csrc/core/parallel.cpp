@@ -1,0 +1,170 @@
+#include "core/parallel.hpp"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+namespace fastopt {
+namespace {
+
+thread_local const std::function<void()>* current_poll = nullptr;
+
+// One parallel_for. Threads take blocks from `next` until none is left; `inside` counts the threads
+// that may still run a body.
+struct Job {
+    Job(index_t n, const std::function<void(index_t)>& f) : n_blocks(n), body(f) {}
+
+    const index_t n_blocks;
+    const std::function<void(index_t)>& body;
+    std::atomic<index_t> next{0};
+    std::mutex mutex;
+    std::condition_variable left;
+    int inside = 0;
+    std::exception_ptr error;
+
+    bool enter() {
+        const std::lock_guard<std::mutex> lock(mutex);
+        if (next.load() >= n_blocks) return false;
+        ++inside;
+        return true;
+    }
+
+    void leave() {
+        const std::lock_guard<std::mutex> lock(mutex);
+        if (--inside == 0) left.notify_all();
+    }
+
+    void fail() {
+        const std::lock_guard<std::mutex> lock(mutex);
+        if (!error) error = std::current_exception();
+        next.store(n_blocks); // cancels the blocks not yet begun
+    }
+
+    void work(const std::function<void()>* poll) {
+        try {
+            for (index_t b; (b = next.fetch_add(1)) < n_blocks;) {
+                body(b);
+                if (poll) (*poll)();
+            }
+        } catch (...) {
+            fail();
+        }
+    }
+};
+
+class Pool {
+  public:
+    void offer(const std::shared_ptr<Job>& job, int helpers) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        for (; static_cast<int>(n_workers_) < helpers; ++n_workers_)
+            std::thread(&Pool::serve, this).detach(); // sleep for the process's life
+        for (int i = 0; i < helpers; ++i) offers_.push_back(job);
+        wake_.notify_all();
+    }
+
+    void withdraw(const std::shared_ptr<Job>& job) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        for (auto it = offers_.begin(); it != offers_.end();)
+            it = *it == job ? offers_.erase(it) : it + 1;
+    }
+
+  private:
+    void serve() {
+        for (;;) {
+            std::shared_ptr<Job> job;
+            {
+                std::unique_lock<std::mutex> lock(mutex_);
+                wake_.wait(lock, [this] { return !offers_.empty(); });
+                job = std::move(offers_.front());
+                offers_.pop_front();
+            }
+            if (!job->enter()) continue;
+            job->work(nullptr);
+            job->leave();
+        }
+    }
+
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    std::deque<std::shared_ptr<Job>> offers_;
+    int n_workers_ = 0;
+};
+
+// The pool of this process. A forked child has none of the parent's threads (and perhaps a locked
+// mutex), so it makes its own; the old one is left alone on purpose.
+Pool& pool() {
+    static std::mutex* guard = new std::mutex;
+    static std::atomic<Pool*> instance{nullptr};
+    static std::atomic<pid_t> owner{0};
+    const pid_t me = ::getpid();
+    if (owner.load() != me) {
+        if (owner.load() != 0) guard = new std::mutex; // only the forking thread lives on here
+        const std::lock_guard<std::mutex> lock(*guard);
+        if (owner.load() != me) {
+            instance.store(new Pool);
+            owner.store(me);
+        }
+    }
+    return *instance.load();
+}
+
+} // namespace
+
+int default_threads() {
+    if (const char* text = std::getenv("FASTOPT_NUM_THREADS")) {
+        const int n = std::atoi(text);
+        if (n > 0) return n;
+    }
+    cpu_set_t set;
+    if (::sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) return CPU_COUNT(&set);
+    const unsigned n = std::thread::hardware_concurrency();
+    return n > 0 ? static_cast<int>(n) : 1;
+}
+
+ScopedPoll::ScopedPoll(std::function<void()> poll)
+    : poll_(std::move(poll)), outer_(current_poll) {
+    current_poll = &poll_;
+}
+ScopedPoll::~ScopedPoll() { current_poll = outer_; }
+
+void parallel_for(index_t n_blocks, int threads, const std::function<void(index_t)>& body) {
+    const std::function<void()>* poll = current_poll;
+    const index_t wanted = threads > 0 ? threads : default_threads();
+    const int helpers = static_cast<int>((wanted < n_blocks ? wanted : n_blocks) - 1);
+    if (helpers <= 0) {
+        for (index_t b = 0; b < n_blocks; ++b) {
+            body(b);
+            if (poll) (*poll)();
+        }
+        return;
+    }
+    const auto job = std::make_shared<Job>(n_blocks, body);
+    Pool& p = pool();
+    p.offer(job, helpers);
+    job->work(poll);
+    p.withdraw(job);
+    std::unique_lock<std::mutex> lock(job->mutex);
+    while (!job->left.wait_for(lock, std::chrono::milliseconds(50),
+                               [&] { return job->inside == 0; })) {
+        if (!poll || job->error) continue;
+        lock.unlock();
+        try {
+            (*poll)();
+        } catch (...) {
+            job->fail();
+        }
+        lock.lock();
+    }
+    if (job->error) std::rethrow_exception(job->error);
+}
+
+} // namespace fastopt

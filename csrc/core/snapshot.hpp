@@ -1,0 +1,88 @@
+// What a run must remember to go on with the same bits, as named arrays of numbers.
+//
+// A class lists its state once, in `template <class Archive> void visit(Archive& a)`, by calls
+// a("name", field); Save and Load are the two archives. Single precision survives the way through
+// double unharmed.
+#pragma once
+
+#include <map>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "backend/backend.hpp"
+#include "core/error.hpp"
+#include "core/types.hpp"
+
+namespace fastopt {
+
+struct Snapshot {
+    std::map<std::string, std::vector<double>> reals;
+    std::map<std::string, std::vector<std::int64_t>> integers;
+};
+
+class Save {
+  public:
+    explicit Save(Snapshot& out) : out_(out) {}
+
+    void operator()(const std::string& name, const double& field) { out_.reals[name] = {field}; }
+    void operator()(const std::string& name, const std::vector<double>& field) {
+        out_.reals[name] = field;
+    }
+    template <class T> void operator()(const std::string& name, const Buffer<T>& field) {
+        out_.reals[name].assign(field.data(), field.data() + field.size());
+    }
+    void operator()(const std::string& name, const std::vector<index_t>& field) {
+        out_.integers[name] = field;
+    }
+    template <class I, class = std::enable_if_t<std::is_integral_v<I> || std::is_enum_v<I>>>
+    void operator()(const std::string& name, const I& field) {
+        out_.integers[name] = {static_cast<std::int64_t>(field)};
+    }
+
+  private:
+    Snapshot& out_;
+};
+
+// Throws std::invalid_argument where a name is missing or a fixed-size array has another length.
+class Load {
+  public:
+    explicit Load(const Snapshot& in) : in_(in) {}
+
+    void operator()(const std::string& name, double& field) { field = one(find(in_.reals, name), name); }
+    void operator()(const std::string& name, std::vector<double>& field) {
+        field = find(in_.reals, name);
+    }
+    template <class T> void operator()(const std::string& name, Buffer<T>& field) {
+        const std::vector<double>& stored = find(in_.reals, name);
+        FASTOPT_REQUIRE(static_cast<index_t>(stored.size()) == field.size(),
+                        "the saved state does not fit this problem: array '" + name + "' has " +
+                            std::to_string(stored.size()) + " numbers, expected " +
+                            std::to_string(field.size()));
+        for (index_t i = 0; i < field.size(); ++i)
+            field[i] = static_cast<T>(stored[static_cast<std::size_t>(i)]);
+    }
+    void operator()(const std::string& name, std::vector<index_t>& field) {
+        field = find(in_.integers, name);
+    }
+    template <class I, class = std::enable_if_t<std::is_integral_v<I> || std::is_enum_v<I>>>
+    void operator()(const std::string& name, I& field) {
+        field = static_cast<I>(one(find(in_.integers, name), name));
+    }
+
+  private:
+    template <class Map>
+    static const typename Map::mapped_type& find(const Map& map, const std::string& name) {
+        const auto it = map.find(name);
+        FASTOPT_REQUIRE(it != map.end(), "the saved state lacks '" + name + "'");
+        return it->second;
+    }
+    template <class V> static typename V::value_type one(const V& v, const std::string& name) {
+        FASTOPT_REQUIRE(v.size() == 1, "the saved state's '" + name + "' is not a single number");
+        return v[0];
+    }
+
+    const Snapshot& in_;
+};
+
+} // namespace fastopt

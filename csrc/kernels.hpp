@@ -1,0 +1,21 @@
+// The kernels as compiled for one instruction set. csrc/kernels.cpp is compiled once per level and
+// defines one `Kernels`; csrc/core/isa.hpp says which one this CPU gets.
+#pragma once
+
+#include "cbo/cbo_kernels.hpp"
+#include "core/isa.hpp"
+#include "core/random.hpp"
+
+namespace fastopt {
+
+struct Kernels {
+    RandomKernels random;
+    CboKernels<double> cbo_f64;
+    CboKernels<float> cbo_f32;
+};
+
+const Kernels& kernels();
+
+template <class T> const CboKernels<T>& cbo_kernels();
+
+} // namespace fastopt

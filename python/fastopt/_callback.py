@@ -1,0 +1,158 @@
+"""What is told once per iteration: the user's callback, printed lines, checkpoints."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from scipy.optimize import OptimizeResult
+
+from ._problem import Array
+
+
+class Record(Protocol):
+    """The core's record of one iteration."""
+
+    nit: int
+    nfev: int
+    fun: float
+    violation: float
+    spread: float
+    alpha: float
+    step_size: float
+
+    @property
+    def x(self) -> Array: ...
+    @property
+    def consensus(self) -> Array: ...
+    def state(self) -> dict[str, Any]: ...
+
+
+UserCallback: TypeAlias = Callable[..., Any]
+Listener: TypeAlias = Callable[[OptimizeResult], Any]
+
+RETURNED_TRUE = "`callback` returned True."
+RAISED = "`callback` raised `StopIteration`."
+
+
+def wrap_callback(callback: UserCallback) -> Listener:
+    """One form for all: callback(*, intermediate_result), callback(xk), callback(xk, convergence).
+
+    The form is found from the parameter names, as SciPy does; a callable without a signature is
+    called with xk.
+    """
+    if not callable(callback):
+        raise TypeError(f"callback must be callable; got {type(callback).__name__}.")
+    try:
+        parameters = inspect.signature(callback).parameters
+    except (TypeError, ValueError):
+        return lambda result: callback(result.x)
+    if set(parameters) == {"intermediate_result"}:
+        return lambda result: callback(intermediate_result=result)
+    required, accepted = _positional(parameters.values())
+    if required > 2 or accepted == 0:
+        raise ValueError(
+            "callback must take (intermediate_result), (xk) or (xk, convergence); its parameters "
+            f"are ({', '.join(parameters)})."
+        )
+    if accepted >= 2:
+        return lambda result: callback(result.x, result.convergence)
+    return lambda result: callback(result.x)
+
+
+def _positional(parameters: Any) -> tuple[int, float]:
+    """How many positional arguments a signature needs, and how many it accepts."""
+    required, accepted = 0, 0.0
+    for one in parameters:
+        if one.kind is one.VAR_POSITIONAL:
+            accepted = math.inf
+        elif one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD):
+            accepted += 1
+            required += one.default is one.empty
+    return required, accepted
+
+
+@dataclass
+class Base:
+    """What earlier restarts of the same call have done."""
+
+    nit: int = 0
+    nfev: int = 0
+    x: Array = field(default_factory=lambda: np.empty(0))
+    fun: float = math.inf
+    violation: float = math.inf
+
+
+class Monitor:
+    """Called by the core once per iteration; a true answer ends the run."""
+
+    def __init__(
+        self,
+        listener: Listener | None,
+        printer: Printer | None,
+        keeper: Callable[[Record, Base], None] | None,
+        tolerance: Callable[[float], float],
+    ) -> None:
+        self._listener, self._printer, self._keeper = listener, printer, keeper
+        self._tolerance = tolerance
+        self.base = Base()
+        self.stopped: str | None = None  # the message of the status that the callback caused
+
+    def __call__(self, record: Record) -> bool:
+        if self._keeper is not None:
+            self._keeper(record, self.base)
+        if self._printer is None and self._listener is None:
+            return False
+        result = self._intermediate(record)
+        if self._printer is not None:
+            self._printer(result)
+        return self._listener is not None and self._asks_to_stop(result)
+
+    def _asks_to_stop(self, result: OptimizeResult) -> bool:
+        assert self._listener is not None
+        try:
+            if self._listener(result):
+                self.stopped = RETURNED_TRUE
+        except StopIteration:
+            self.stopped = RAISED
+        return self.stopped is not None
+
+    def _intermediate(self, record: Record) -> OptimizeResult:
+        base = self.base
+        earlier = (base.violation, base.fun) < (record.violation, record.fun)
+        fun = base.fun if earlier else record.fun
+        spread = record.spread
+        allowed = self._tolerance(fun)
+        return OptimizeResult(
+            x=np.array(base.x if earlier else record.x, dtype=np.float64),
+            fun=fun,
+            nit=base.nit + record.nit,
+            nfev=base.nfev + record.nfev,
+            maxcv=base.violation if earlier else record.violation,
+            spread=spread,
+            convergence=1.0 if spread <= allowed else allowed / spread,
+        )
+
+
+class Printer:
+    """disp=True: a header, then one line for iterations 1-10, 20, ..., 100, 200, ..."""
+
+    _HEADER = f"{'iteration':>9} {'evaluations':>12} {'best value':>24} {'spread':>12}"
+
+    def __init__(self) -> None:
+        self._began = False
+
+    def __call__(self, result: OptimizeResult) -> None:
+        if not self._began:
+            print(f"cbo\n{self._HEADER}")
+            self._began = True
+        nit = int(result.nit)
+        if nit % 10 ** max(0, len(str(nit)) - 1) == 0:
+            print(f"{nit:9d} {result.nfev:12d} {result.fun:24.16g} {result.spread:12.4g}")
+
+    def finish(self, result: OptimizeResult) -> None:
+        print(f"{result.message}\n{result.nit:9d} {result.nfev:12d} {result.fun:24.16g}")

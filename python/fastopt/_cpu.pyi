@@ -1,0 +1,118 @@
+"""The CPU core; only `_backend` imports it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Array = NDArray[np.float64]
+_Points = NDArray[Any]
+
+class CboOptions:
+    dtype: str
+    n_particles: int
+    dynamics: str
+    noise: str
+    drift: float
+    diffusion: float
+    diffusion_factor: float
+    alpha: float
+    alpha_factor: float
+    alpha_max: float
+    alpha_schedule: Sequence[float]
+    ess: float
+    truncation: float
+    memory_drift: float
+    memory_diffusion: float
+    batch_size: int
+    batch_mode: str
+    gradient_weight: float
+    kernel_width: float
+    n_minimizers: int
+    samples: bool
+    boundary: str
+    init: str
+    polish: bool
+    maxiter: int
+    maxfev: int
+    maxtime: float
+    f_target: float
+    tol: float
+    atol: float
+    key0: int
+    key1: int
+    threads: int
+    record_history: bool
+    def __init__(self) -> None: ...
+
+class BackendError(RuntimeError): ...
+
+class Objective:
+    def evaluate(self, X: _Points, threads: int = 0) -> Any: ...
+
+class Record:
+    @property
+    def nit(self) -> int: ...
+    @property
+    def nfev(self) -> int: ...
+    @property
+    def x(self) -> _Array: ...
+    @property
+    def fun(self) -> float: ...
+    @property
+    def violation(self) -> float: ...
+    @property
+    def spread(self) -> float: ...
+    @property
+    def alpha(self) -> float: ...
+    @property
+    def consensus(self) -> _Array: ...
+    @property
+    def step_size(self) -> float: ...
+    def state(self) -> dict[str, NDArray[Any]]: ...
+
+def native_objective(
+    name: str, dim: int, shift: _Array | None = None, rotation: _Array | None = None
+) -> Objective: ...
+def cfunc_objective(
+    address: int, user_data: int, has_user_data: bool, owner: object
+) -> Objective: ...
+def batch_objective(
+    fn: Callable[[_Points, _Array, _Array | None], None], constrained: bool = False
+) -> Objective: ...
+def cbo(
+    objective: Objective,
+    options: CboOptions,
+    lower: _Array,
+    upper: _Array,
+    *,
+    integrality: NDArray[np.bool_] | None = None,
+    init: _Points | None = None,
+    x0: _Array | None = None,
+    monitor: Callable[[Record], bool] | None = None,
+    local_search: Callable[[_Array, int], tuple[_Array, float, float, int]] | None = None,
+    gradient: Callable[[_Points, _Points], None] | None = None,
+    state: dict[str, NDArray[Any]] | None = None,
+) -> dict[str, Any]: ...
+def fill_normal(
+    n: int,
+    key0: int,
+    key1: int,
+    iteration: int = 0,
+    stream: int = 0,
+    first: int = 0,
+    dtype: str = "float64",
+) -> _Points: ...
+def fill_uniform(
+    n: int,
+    key0: int,
+    key1: int,
+    iteration: int = 0,
+    stream: int = 0,
+    first: int = 0,
+    dtype: str = "float64",
+) -> _Points: ...
+def philox(counter: Sequence[int], key: Sequence[int]) -> list[int]: ...
+def isa() -> str: ...
+def info() -> dict[str, Any]: ...

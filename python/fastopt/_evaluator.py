@@ -1,0 +1,97 @@
+"""One object for everything that evaluates: Python or native objective, workers, constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ._constraints import ConstraintSet
+from ._native import NamedProblem, check_native_use, native_objective
+from ._objective import (
+    BatchedFunction,
+    BatchObjective,
+    Evaluation,
+    Points,
+    Values,
+    python_values,
+)
+from ._problem import Array
+from ._workers import MapWorkers, ProcessWorkers, check_picklable, open_workers
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """The objective of a run, as the core calls it and as Python calls it after the run."""
+
+    core: Any  # the core's objective
+    values: Values  # (n, d) -> (n,), for local searches in Python
+    dtype: Any  # of the points that `values` takes
+    constraints: ConstraintSet | None
+    is_native: bool
+    reevaluate: bool  # f(float64 x) is not the value that the run saw
+
+    def at(self, x: Array) -> float:
+        """f of one point."""
+        return float(self.values(np.array(x, dtype=self.dtype)[None])[0])
+
+
+def native_evaluator(
+    module: Any, func: Any, dim: int, dtype: str, constraints: ConstraintSet | None
+) -> Evaluator:
+    """For a function that runs without Python; constraints bring it back into Python's hands."""
+    double = native_objective(module, func, dim)
+
+    def values(points: Points) -> Array:
+        rows = np.array(points, dtype=np.float64, order="C")
+        return np.asarray(objective.evaluate(rows), dtype=np.float64)
+
+    if constraints is None:
+        core = native_objective(module, func, dim)
+    else:
+        core = module.batch_objective(BatchObjective(Evaluation(values, constraints)), True)
+    return Evaluator(core, values, np.float64, constraints, is_native=True, reevaluate=False)
+
+
+def python_evaluator(
+    module: Any,
+    func: Any,
+    args: tuple[Any, ...],
+    vectorized: bool,
+    workers: int | Callable[..., Any],
+    dtype: str,
+    constraints: ConstraintSet | None,
+    stack: ExitStack,
+) -> Evaluator:
+    """For a Python function; a pool of processes lives until `stack` is closed."""
+    plain = python_values(func, args, vectorized)
+    pool = _open(workers, Evaluation(plain, constraints), stack)
+    core = BatchObjective(Evaluation(plain, constraints), pool)
+    after = BatchObjective(Evaluation(plain), pool)
+    batched = isinstance(func, BatchedFunction)
+    return Evaluator(
+        core=module.batch_objective(core, constraints is not None),
+        values=after.values,
+        dtype=np.dtype(dtype) if batched else np.float64,
+        constraints=constraints,
+        is_native=False,
+        reevaluate=vectorized and not batched and dtype == "float32",
+    )
+
+
+def _open(
+    workers: int | Callable[..., Any], task: Evaluation, stack: ExitStack
+) -> MapWorkers | ProcessWorkers | None:
+    pool = open_workers(workers)
+    if isinstance(pool, ProcessWorkers):
+        stack.enter_context(pool)
+        check_picklable(task)
+    return pool
+
+
+def refuse_for_native(func: Any, args: tuple[Any, ...], vectorized: bool, workers: Any) -> None:
+    """A named problem is a vectorised function by nature; a pointer is not."""
+    check_native_use(args, vectorized and not isinstance(func, NamedProblem), workers)

@@ -1,0 +1,182 @@
+"""Local search from the best particle, with finite differences evaluated as one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import Bounds, minimize
+
+from ._constraints import ConstraintSet, excess, total_violation
+from ._problem import Array, Box
+
+Values = Callable[[Array], Array]
+
+
+class _BudgetSpent(Exception):
+    """Raised inside SciPy's solver when no evaluation is left."""
+
+
+@dataclass
+class Found:
+    """The best point of a local search: feasible before infeasible, then the lower value."""
+
+    x: Array
+    fun: float
+    violation: float
+    nfev: int = 0
+
+    def offer(self, x: Array, fun: float, violation: float) -> None:
+        if (violation, fun) < (self.violation, self.fun):
+            self.x, self.fun, self.violation = x, fun, violation
+
+
+class Differences:
+    """f, c and their forward differences at x from one batch of d + 1 points.
+
+    Steps are sqrt(eps) max(1, |x_k|), backwards where the upper bound is nearer than that. `dtype`
+    is float32 when the objective can only take that; the iterates are then float32 numbers too.
+    """
+
+    def __init__(
+        self,
+        values: Values,
+        constraints: ConstraintSet | None,
+        box: Box,
+        best: Found,
+        maxfun: int,
+        dtype: Any = np.float64,
+    ) -> None:
+        self._values, self._constraints, self._box = values, constraints, box
+        self._maxfun, self._dtype = maxfun, dtype
+        self._free = np.flatnonzero(box.free)
+        self._at: bytes | None = None
+        self.best = best
+        self.limits = np.empty(0), np.empty(0)
+
+    def look(self, x: Array) -> None:
+        """Evaluate at x unless the last call was at the same point."""
+        if x.tobytes() == self._at:
+            return
+        point = np.clip(x.astype(self._dtype), self._box.lower, self._box.upper)
+        step = np.sqrt(np.finfo(self._dtype).eps) * np.maximum(1.0, np.abs(point))
+        above, below = self._box.upper - point, point - self._box.lower
+        step = np.where(step <= above, step, -np.minimum(step, below))
+        step = np.where(step == 0.0, above, step)  # a box narrower than the step, at its lower end
+        batch = np.tile(point, (self._free.size + 1, 1)).astype(self._dtype)
+        batch[np.arange(self._free.size) + 1, self._free] += step[self._free]
+        if self.best.nfev + len(batch) > self._maxfun:
+            raise _BudgetSpent
+        self._read(batch)
+        self._at = x.tobytes()
+
+    def _read(self, batch: Array) -> None:
+        moved = (batch[1:] - batch[0])[np.arange(self._free.size), self._free].astype(np.float64)
+        if self._constraints is None:
+            c, lower, upper = np.empty((len(batch), 0)), np.empty(0), np.empty(0)
+            violation = 0.0
+        else:
+            c, lower, upper = self._constraints.values(batch)
+            outside = excess(c[:1], lower, upper)
+            violation = float(total_violation(outside, self._constraints.tol)[0])
+        point = batch[0].astype(np.float64)
+        f = self._values(batch)
+        self.best.nfev += len(batch)
+        f = np.where(np.isnan(f), np.inf, f)
+        self.f, self.c, self.limits = float(f[0]), c[0], (lower, upper)
+        self.gradient = np.zeros(self._box.dim)
+        self.jacobian = np.zeros((c.shape[1], self._box.dim))
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            self.gradient[self._free] = np.nan_to_num((f[1:] - f[0]) / moved)
+            self.jacobian[:, self._free] = np.nan_to_num((c[1:] - c[0]).T / moved)
+        self.best.offer(point, self.f, violation)
+
+    def value_and_gradient(self, x: Array) -> tuple[float, Array]:
+        self.look(x)
+        return self.f, self.gradient
+
+    def rows(self, x: Array, selected: Array, sign: float, side: int) -> Array:
+        """sign * (c - limit) for the selected components; SLSQP wants = 0 or >= 0."""
+        self.look(x)
+        return np.asarray(sign * (self.c[selected] - self.limits[side][selected]))
+
+    def row_jacobian(self, x: Array, selected: Array, sign: float) -> Array:
+        self.look(x)
+        return np.asarray(sign * self.jacobian[selected])
+
+
+def polish(
+    values: Values,
+    constraints: ConstraintSet | None,
+    box: Box,
+    start: Found,
+    maxfun: int,
+    dtype: Any = np.float64,
+) -> Found:
+    """L-BFGS-B, or SLSQP when there are constraints; never worse than the start.
+
+    The evaluations made are in `nfev` of what is returned, at most `maxfun`.
+    """
+    inside = box.with_integers_fixed(start.x)
+    best = Found(start.x, start.fun, start.violation)
+    look = Differences(values, constraints, inside, best, maxfun, dtype)
+    if not inside.free.any():
+        return best
+    try:
+        if constraints is None:
+            minimize(
+                look.value_and_gradient,
+                start.x,
+                jac=True,
+                method="L-BFGS-B",
+                bounds=Bounds(inside.lower, inside.upper),
+                options={"maxfun": maxfun, "ftol": 1e-15, "gtol": 1e-10},
+            )
+        else:
+            _slsqp(look, start.x, inside)
+    except _BudgetSpent:
+        pass
+    return look.best
+
+
+def _slsqp(look: Differences, x: Array, box: Box) -> None:
+    look.look(x)
+    lower, upper = look.limits
+    equal = np.flatnonzero(lower == upper)
+    sides = [
+        ("eq", equal, 1.0, 0),
+        ("ineq", np.flatnonzero((lower < upper) & (lower > -np.inf)), 1.0, 0),
+        ("ineq", np.flatnonzero((lower < upper) & (upper < np.inf)), -1.0, 1),
+    ]
+    minimize(
+        look.value_and_gradient,
+        x,
+        jac=True,
+        method="SLSQP",
+        bounds=Bounds(box.lower, box.upper),
+        constraints=[_one_side(look, *side) for side in sides if side[1].size],
+        options={"maxiter": 100 + 10 * box.dim, "ftol": 1e-12},
+    )
+
+
+def _one_side(look: Differences, kind: str, selected: Any, sign: float, side: int) -> Any:
+    return {
+        "type": kind,
+        "fun": lambda x: look.rows(x, selected, sign, side),
+        "jac": lambda x: look.row_jacobian(x, selected, sign),
+    }
+
+
+def constrained_search(
+    values: Values, constraints: ConstraintSet, box: Box, dtype: Any = np.float64
+) -> Callable[[Array, int], tuple[Array, float, float, int]]:
+    """local_search(x, maxfun) -> (x, f, violation, nfev) of the core, for constrained problems."""
+
+    def search(x: Array, maxfun: int) -> tuple[Array, float, float, int]:
+        start = Found(np.array(x, dtype=np.float64), np.inf, np.inf)
+        best = polish(values, constraints, box, start, maxfun, dtype)
+        return best.x, best.fun, best.violation, best.nfev
+
+    return search

@@ -1,0 +1,328 @@
+"""From what the user wrote to plain numbers: the box, the starting points, the random key."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import Bounds
+
+from ._arguments import choice
+
+Array: TypeAlias = NDArray[np.float64]
+Key: TypeAlias = tuple[int, int]
+BoundsLike: TypeAlias = "Bounds | Sequence[tuple[float | None, float | None]] | ArrayLike"
+RandomSource: TypeAlias = (
+    "int | np.integer[Any] | np.random.Generator | np.random.RandomState"
+    " | np.random.BitGenerator | np.random.SeedSequence | None"
+)
+
+_BOUNDS_FORM = (
+    "bounds must be a sequence of (min, max) pairs, one for each variable, or a "
+    "scipy.optimize.Bounds"
+)
+
+
+@dataclass(frozen=True)
+class Box:
+    """The search space: lower <= x <= upper, with some coordinates whole numbers.
+
+    `lower == upper` fixes a coordinate. Bounds of an integer coordinate are whole numbers.
+    """
+
+    lower: Array
+    upper: Array
+    integrality: NDArray[np.bool_] | None = None
+
+    @property
+    def dim(self) -> int:
+        return self.lower.size
+
+    @property
+    def free(self) -> NDArray[np.bool_]:
+        """The coordinates that can move."""
+        return self.lower < self.upper
+
+    @property
+    def is_finite(self) -> bool:
+        return bool(np.isfinite(self.lower).all() and np.isfinite(self.upper).all())
+
+    def with_integers_fixed(self, x: Array) -> Box:
+        """The box in which a local search may move: integer coordinates stay where x has them."""
+        if self.integrality is None:
+            return self
+        lower, upper = self.lower.copy(), self.upper.copy()
+        lower[self.integrality] = upper[self.integrality] = x[self.integrality]
+        return Box(lower, upper)
+
+
+# ---- bounds ----------------------------------------------------------------------------------
+
+
+def read_box(bounds: BoundsLike | None, integrality: ArrayLike | None, dim: int | None) -> Box:
+    """The box from any form of `bounds` that SciPy knows.
+
+    `dim` is the dimension when something else already tells it (x0, an init array, a native
+    problem); then scalar bounds are broadcast to it.
+    """
+    lower, upper, scalar = _limits(bounds)
+    if dim is not None and scalar:
+        lower, upper = np.full(dim, lower[0]), np.full(dim, upper[0])
+    if scalar and dim is None:
+        raise ValueError(
+            "bounds gives one pair for all variables, but nothing tells how many variables "
+            "there are: write [(min, max)] * n_dim, or pass x0."
+        )
+    if dim is not None and lower.size != dim:
+        raise ValueError(
+            "The number of bounds is not compatible with the length of `x0`."
+            f" There are {lower.size} bounds for {dim} variables."
+        )
+    _check_limits(lower, upper)
+    return _round_integers(lower, upper, integrality)
+
+
+def _limits(bounds: BoundsLike | None) -> tuple[Array, Array, bool]:
+    """(lower, upper, whether one pair stands for all coordinates)."""
+    try:
+        if isinstance(bounds, Bounds):
+            lower, upper = np.broadcast_arrays(
+                np.asarray(bounds.lb, dtype=np.float64), np.asarray(bounds.ub, dtype=np.float64)
+            )
+            return lower.reshape(-1).copy(), upper.reshape(-1).copy(), lower.ndim == 0
+        pairs = [None, None] if bounds is None else list(bounds)  # type: ignore[arg-type]
+        scalar = len(pairs) == 2 and all(one is None or np.ndim(one) == 0 for one in pairs)
+        table = [_pair(pair) for pair in ([pairs] if scalar else pairs)]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{_BOUNDS_FORM}; got {_short(bounds)} ({error}).") from None
+    if not table:
+        raise ValueError(f"{_BOUNDS_FORM}; got an empty sequence.")
+    both = np.array(table, dtype=np.float64)
+    return both[:, 0].copy(), both[:, 1].copy(), scalar
+
+
+def _pair(pair: Any) -> tuple[float, float]:
+    if isinstance(pair, str):
+        raise TypeError("a string is not a pair")
+    low, high = pair
+    return (-np.inf if low is None else float(low), np.inf if high is None else float(high))
+
+
+def _check_limits(lower: Array, upper: Array) -> None:
+    for name, limit, never in (("lower", lower, np.inf), ("upper", upper, -np.inf)):
+        bad = np.flatnonzero(np.isnan(limit) | (limit == never))
+        if bad.size:
+            raise ValueError(
+                f"{_BOUNDS_FORM}; the {name} bound of variable {bad[0]} is {limit[bad[0]]}."
+            )
+    bad = np.flatnonzero(lower > upper)
+    if bad.size:
+        k = bad[0]
+        raise ValueError(
+            "An upper bound is less than the corresponding lower bound."
+            f" Variable {k} has bounds ({lower[k]}, {upper[k]})."
+        )
+    with np.errstate(over="ignore"):
+        bad = np.flatnonzero(np.isfinite(lower) & np.isfinite(upper) & np.isinf(upper - lower))
+    if bad.size:
+        raise ValueError(
+            f"the bounds of variable {bad[0]} are so far apart that their difference overflows:"
+            " scale the variable."
+        )
+
+
+def _round_integers(lower: Array, upper: Array, integrality: ArrayLike | None) -> Box:
+    if integrality is None or not np.any(integrality):
+        return Box(lower, upper)
+    try:
+        mask = np.broadcast_to(np.asarray(integrality, dtype=bool), lower.shape).copy()
+    except ValueError:
+        raise ValueError(
+            f"integrality must be a bool or {lower.size} bools, one for each variable; "
+            f"got shape {np.shape(integrality)}."
+        ) from None
+    lower[mask], upper[mask] = np.ceil(lower[mask]), np.floor(upper[mask])
+    bad = np.flatnonzero(lower > upper)
+    if bad.size:
+        raise ValueError(
+            "One of the integrality constraints does not have any possible integer values "
+            f"between the lower/upper bounds: variable {bad[0]}."
+        )
+    return Box(lower, upper, mask)
+
+
+# ---- starting points -------------------------------------------------------------------------
+
+INITS = ("latinhypercube", "sobol", "halton", "random")
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where to search and where to start."""
+
+    box: Box
+    x0: Array | None
+    init: str | Array
+
+
+def read_space(
+    bounds: BoundsLike | None,
+    integrality: ArrayLike | None,
+    x0: ArrayLike | None,
+    init: str | ArrayLike,
+    dim: int | None,
+    hybrid: bool,
+) -> Space:
+    """Bounds, x0 and init, consistent with each other; `dim` is a native problem's dimension."""
+    if dim is None and x0 is not None:
+        dim = np.size(x0)
+    if dim is None and not isinstance(init, str) and np.ndim(init) == 2:
+        dim = np.shape(init)[1]
+    box = read_box(bounds, integrality, dim)
+    start = None if x0 is None else read_x0(x0, box)
+    design = choice("init", init, INITS) if isinstance(init, str) else read_population(init, box)
+    if hybrid and not isinstance(design, str):
+        raise ValueError(
+            "dynamics='hybrid' draws its own points and has no use for an init array: pass its "
+            "best point as x0=, or choose another dynamics."
+        )
+    _check_infinite(box, start, design, hybrid)
+    return Space(box, start, design)
+
+
+def _check_infinite(box: Box, x0: Array | None, init: str | Array, hybrid: bool) -> None:
+    if box.is_finite:
+        return
+    k = int(np.flatnonzero(~(np.isfinite(box.lower) & np.isfinite(box.upper)))[0])
+    if hybrid:
+        raise ValueError(
+            f"dynamics='hybrid' searches a finite box, but variable {k} has the bounds "
+            f"({box.lower[k]}, {box.upper[k]}): give finite bounds, or use "
+            "dynamics='anisotropic' with x0= or an init array."
+        )
+    if x0 is None and isinstance(init, str):
+        raise ValueError(
+            f"variable {k} has the bounds ({box.lower[k]}, {box.upper[k]}), so the particles need "
+            "a place to start: pass x0= or an init array of shape (n_particles, n_dim)."
+        )
+
+
+def read_x0(x0: ArrayLike, box: Box) -> Array:
+    """x0 as float64 (d,), inside the box."""
+    point = np.array(x0, dtype=np.float64, ndmin=1)
+    if point.shape != (box.dim,):
+        raise ValueError(f"x0 must be one point of {box.dim} coordinates; got shape {point.shape}.")
+    outside = np.flatnonzero(~((point >= box.lower) & (point <= box.upper) & np.isfinite(point)))
+    if outside.size:
+        k = outside[0]
+        raise ValueError(
+            "Some entries in x0 lay outside the specified bounds: "
+            f"x0[{k}] = {point[k]} is not in [{box.lower[k]}, {box.upper[k]}]."
+        )
+    return point
+
+
+def read_population(init: ArrayLike, box: Box) -> Array:
+    """A starting population (n, d) given as an array; clipped to the box as SciPy does."""
+    points = np.array(init, dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != box.dim or not points.shape[0]:
+        raise ValueError(
+            f"init must be a name or an array of shape (n_particles, {box.dim}); "
+            f"got shape {points.shape}."
+        )
+    if not np.isfinite(points).all():
+        raise ValueError("init must hold finite numbers; it holds NaN or inf.")
+    return np.clip(points, box.lower, box.upper)
+
+
+def low_discrepancy(name: str, n: int, box: Box, key: Key) -> Array:
+    """n points of a scrambled Sobol' or Halton sequence in a finite box."""
+    from scipy.stats import qmc
+
+    source = np.random.default_rng(key)
+    if name == "halton":
+        unit = qmc.Halton(box.dim, rng=source).random(n)
+    else:  # whole powers of two keep the balance of the sequence; the first n of them are used
+        unit = qmc.Sobol(box.dim, rng=source).random_base2(max(0, (n - 1).bit_length()))[:n]
+    return np.asarray(box.lower + unit * (box.upper - box.lower), dtype=np.float64)
+
+
+def cloud_around(x0: Array, n: int, box: Box, key: Key) -> Array:
+    """n points for an unbounded box: uniform where bounded, x0 + max(1, |x0|) N(0, 1) elsewhere."""
+    source = np.random.default_rng(key)
+    unit, normal = source.random((n, box.dim)), source.standard_normal((n, box.dim))
+    finite = np.isfinite(box.lower) & np.isfinite(box.upper)
+    with np.errstate(invalid="ignore"):
+        inside = box.lower + unit * (box.upper - box.lower)
+    around = x0 + np.maximum(1.0, np.abs(x0)) * normal
+    return np.clip(np.where(finite, inside, around), box.lower, box.upper)
+
+
+def resampled(points: Array, n: int, key: Key) -> Array:
+    """n >= len(points) starting points: the given ones, then some of them again."""
+    source = np.random.default_rng(key)
+    again = points[source.integers(len(points), size=n - len(points))]
+    return np.concatenate([points, again])
+
+
+def check_memory(n: int, dim: int, itemsize: int) -> None:
+    """MemoryError now instead of a killed process later: two copies of the particles must fit."""
+    wanted = 2 * n * dim * itemsize
+    try:
+        present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        present = 2**62
+    if wanted > present:
+        raise MemoryError(
+            f"{n} particles of {dim} coordinates need {wanted / 2**30:.1f} GiB, more than the "
+            f"{present / 2**30:.1f} GiB of this computer: lower n_particles (or popsize)."
+        )
+
+
+# ---- randomness ------------------------------------------------------------------------------
+
+
+def draw_key(rng: RandomSource, seed: RandomSource) -> Key:
+    """The Philox key, drawn from the user's generator (SPEC 7), which thereby advances."""
+    if seed is not None and rng is not None:
+        raise TypeError(
+            "cbo() got multiple values for argument now known as `rng`: `seed` is its older name."
+        )
+    source = seed if rng is None else rng
+    if isinstance(source, np.random.RandomState):
+        words: Iterable[int] = source.randint(0, 2**32, size=2, dtype=np.uint32)
+    else:
+        try:
+            generator = np.random.default_rng(source)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                "rng must be a non-negative int, a numpy.random.Generator, a RandomState or None;"
+                f" got {source!r} ({error})."
+            ) from None
+        words = generator.integers(0, 2**32, size=2, dtype=np.uint32)
+    first, second = (int(word) for word in words)
+    return first, second
+
+
+def derived_key(key: Key, purpose: str, index: int) -> Key:
+    """The key of run or restart `index`.
+
+    Index 0 keeps the key, so that the first of many equals the only one; index m > 0 takes the
+    first eight bytes (little-endian) of BLAKE2b over "key0 key1 purpose m".
+    """
+    if index == 0:
+        return key
+    text = f"{key[0]} {key[1]} {purpose} {index}".encode()
+    first, second = struct.unpack("<II", hashlib.blake2b(text, digest_size=8).digest())
+    return first, second
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,289 @@
+"""The command line: output, JSON and exit codes."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy.optimize import OptimizeResult
+
+import fastopt
+from fastopt import __main__ as cli
+from fastopt import _demo, _nist
+
+
+def run(capsys, *argv):
+    code = cli.main(argv)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture
+def without_matplotlib(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name)
+    )
+
+
+@pytest.fixture
+def lost_cbo(monkeypatch):
+    """A cbo that stays in a corner of the box, from where least_squares does not save it."""
+
+    def corner(fun, bounds, budget, seed):
+        x = np.array(bounds)[:, 0]
+        return OptimizeResult(x=x, fun=fun(x), message="stayed in the corner")
+
+    monkeypatch.setitem(_demo.SOLVERS, _demo.CBO, corner)
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A source tree with two benchmarks and a helper; the package lies elsewhere."""
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "fastopt"\n')
+    bench = tmp_path / "bench"
+    bench.mkdir()
+    (bench / "helper.py").write_text("RECORD = {'seconds': 1.5}\n")
+    (bench / "good.py").write_text(
+        "import json\n"
+        "from helper import RECORD\n"
+        "def main(argv):\n"
+        "    print('table', argv)\n"
+        "    if '--jsonl' in argv:\n"
+        "        with open(argv[argv.index('--jsonl') + 1], 'a') as file:\n"
+        "            file.write(json.dumps(RECORD) + '\\n')\n"
+    )
+    (bench / "worse.py").write_text("def main(argv):\n    return 1\n")
+    (bench / "lame.py").write_text("def main(argv):\n    import no_such_peer\n")
+    monkeypatch.setattr(cli, "__file__", "/nowhere/site-packages/fastopt/__main__.py")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# --- info ------------------------------------------------------------------------------------
+
+
+def test_info(capsys):
+    code, out, _ = run(capsys, "info")
+    assert code == 0
+    assert fastopt.__version__ in out
+    for word in ("kernels", "BLAS", "threads", "CUDA", "matplotlib"):
+        assert word in out
+
+
+def test_info_json(capsys):
+    code, out, _ = run(capsys, "info", "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert report["version"] == fastopt.__version__
+    assert report["isa"] in report["isa_available"]
+    assert isinstance(report["cuda"]["available"], bool)
+    assert report["threads"] >= 1
+    expected = importlib.util.find_spec("sklearn") is not None
+    assert report["optional"]["sklearn"] is expected
+
+
+def test_info_names_what_is_not_installed(capsys, without_matplotlib):
+    _, out, _ = run(capsys, "info", "--json")
+    assert json.loads(out)["optional"]["matplotlib"] is False
+
+
+# --- demo ------------------------------------------------------------------------------------
+
+
+def test_demo_reaches_the_certified_values(capsys):
+    code, out, err = run(capsys, "demo", "Misra1a", "BoxBOD", "Rat43")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert [text.split()[0] for text in lines[2:5]] == ["Misra1a", "BoxBOD", "Rat43"]
+    assert "1.24551e-01 |  1.24551e-01" in lines[2]
+    assert "fastopt.cbo: certified minimum of 3 of 3 sets" in out
+
+
+def test_demo_json(capsys):
+    code, out, _ = run(capsys, "demo", "Misra1a", "--json", "--seed", "3")
+    report = json.loads(out)
+    assert code == 0
+    assert report["seed"] == 3
+    (entry,) = report["sets"]
+    assert entry["set"] == "Misra1a"
+    assert set(entry["fits"]) == {"cbo", "differential_evolution"}
+    fit = entry["fits"]["cbo"]
+    np.testing.assert_allclose(fit["b_finished"], entry["certified"], rtol=1e-8)
+    problem = _nist.load("Misra1a")
+    assert fit["rss"] == problem.rss(np.array(fit["b"]))
+    assert fit["digits"] == problem.digits(np.array(fit["b"]))
+    assert 0 < fit["nfev"] <= 2 * 5000 + 2000
+    assert report["summary"]["cbo"]["reached_finished"] == 1
+
+
+def test_demo_seed_reproduces(capsys):
+    def numbers(seed):
+        fits = json.loads(run(capsys, "demo", "BoxBOD", "--json", "--seed", seed)[1])["sets"][0]
+        return [(f["b"], f["nfev"]) for f in fits["fits"].values()]
+
+    assert numbers("1") == numbers("1")
+    assert numbers("1") != numbers("2")
+
+
+def test_demo_quick_is_six_sets(capsys, monkeypatch):
+    seen = []
+    monkeypatch.setattr(_demo, "rows", lambda names, seed: seen.extend(names) or [])
+    monkeypatch.setattr(_demo, "summary_text", lambda table: "")
+    assert run(capsys, "demo", "--quick")[0] == 0
+    assert seen == list(_demo.QUICK) and len(seen) == 6
+    seen.clear()
+    assert run(capsys, "demo")[0] == 0
+    assert seen == list(_nist.NAMES)
+
+
+def test_demo_exits_1_when_cbo_misses(capsys, lost_cbo):
+    code, out, _ = run(capsys, "demo", "Eckerle4")
+    assert code == 1
+    assert "fastopt.cbo: certified minimum of 0 of 1 sets" in out
+    assert " * " in out.splitlines()[2]
+
+
+def test_demo_unknown_set(capsys):
+    code, out, err = run(capsys, "demo", "Misra")
+    assert (code, out) == (2, "")
+    assert "no such set: Misra; there are Misra1a" in err
+
+
+def test_demo_plot(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    for name, magic in (("fits.png", b"\x89PNG"), ("fits.svg", b"<?xml"), ("fits.pdf", b"%PDF")):
+        file = tmp_path / name
+        code, out, _ = run(capsys, "demo", "BoxBOD", "Nelson", "--plot", str(file))
+        assert code == 0
+        assert f"plot written to {file}" in out
+        assert file.read_bytes().startswith(magic)
+
+
+def test_demo_figure_shows_every_set():
+    pytest.importorskip("matplotlib")
+    table = list(_demo.rows(["BoxBOD", "Nelson", "Misra1a", "Rat42"], 0))
+    fig = _demo.figure(table)
+    axes = fig.axes
+    assert [a.get_title() for a in axes[:8:2]] == ["BoxBOD", "Nelson", "Misra1a", "Rat42"]
+    assert len(axes[0].lines) == 3  # data and two fits
+    end = axes[1].lines[0].get_xdata()[-1]
+    assert end == table[0].fits[_demo.CBO].nfev
+    assert not axes[8].axison
+
+
+def test_demo_plot_without_matplotlib(capsys, tmp_path, without_matplotlib):
+    code, out, err = run(capsys, "demo", "BoxBOD", "--plot", str(tmp_path / "a.png"))
+    assert (code, out) == (2, "")
+    assert "pip install 'fastopt[demo]'" in err
+
+
+def test_demo_plot_into_no_folder(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    code, out, err = run(capsys, "demo", "BoxBOD", "--plot", str(tmp_path / "none" / "a.png"))
+    assert (code, out) == (2, "")
+    assert "there is no folder" in err
+
+
+def test_demo_plot_of_unknown_kind(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    code, _, err = run(capsys, "demo", "BoxBOD", "--plot", str(tmp_path / "a.nonsense"))
+    assert code == 2
+    assert "nonsense" in err
+
+
+def test_recorder_counts_points():
+    recorder = _demo.Recorder(lambda z: np.sum(z**2, axis=0))
+    recorder(np.ones((2, 5)))
+    recorder(np.full(2, 0.5))
+    recorder(np.full((2, 3), 2.0))
+    assert recorder.nfev == 9
+    assert recorder.trace == [(5, 2.0), (6, 0.5)]
+
+
+@pytest.mark.parametrize("solver", {**_demo.SOLVERS, **_demo.PEERS})
+def test_every_solver_keeps_its_budget(solver):
+    fit = _demo.fit(_nist.load("Misra1a"), solver, seed=0, budget=900)
+    assert 50 < fit.nfev <= 900 + 100 * 3  # the polish of scipy's solvers comes on top
+    assert fit.rss < 1e4
+    assert [n for n, _ in fit.trace] == sorted(n for n, _ in fit.trace)
+
+
+# --- bench -----------------------------------------------------------------------------------
+
+
+def test_bench_lists_scripts_with_a_main(capsys, checkout):
+    assert run(capsys, "bench", "--list") == (0, "good\nlame\nworse\n", "")
+    assert json.loads(run(capsys, "bench", "--list", "--json")[1]) == ["good", "lame", "worse"]
+
+
+def test_bench_passes_its_options_on(capsys, checkout):
+    code, out, _ = run(capsys, "bench", "good", "--quick", "--jsonl", "records.jsonl")
+    assert code == 0
+    assert out == "table ['--quick', '--jsonl', 'records.jsonl']\n"
+    assert json.loads((checkout / "records.jsonl").read_text()) == {"seconds": 1.5}
+
+
+def test_bench_json(capsys, checkout):
+    code, out, err = run(capsys, "bench", "good", "--json")
+    assert code == 0
+    assert json.loads(out) == [{"seconds": 1.5}]
+    assert err.startswith("table")
+    # with a file of older records, only the new ones are printed
+    (checkout / "old.jsonl").write_text('{"seconds": 9}\n')
+    _, out, _ = run(capsys, "bench", "good", "--json", "--jsonl", "old.jsonl")
+    assert json.loads(out) == [{"seconds": 1.5}]
+
+
+def test_bench_exit_codes(capsys, checkout):
+    assert run(capsys, "bench", "good", "worse")[0] == 1
+    code, _, err = run(capsys, "bench", "lame")
+    assert code == 2 and "no_such_peer" in err and "pip install '.[bench]'" in err
+    code, _, err = run(capsys, "bench", "best")
+    assert code == 2 and "no such benchmark: best; there are good, lame, worse" in err
+
+
+def test_bench_outside_a_checkout(capsys, checkout, monkeypatch):
+    monkeypatch.chdir(checkout / "bench")
+    code, out, err = run(capsys, "bench")
+    assert (code, out) == (2, "")
+    assert "inside a checkout of fastopt" in err
+    (checkout / "pyproject.toml").write_text('[project]\nname = "other"\n')
+    monkeypatch.chdir(checkout)
+    assert run(capsys, "bench")[0] == 2
+
+
+# --- usage -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "argv", [[], ["nonsense"], ["info", "--nonsense"], ["demo", "--seed", "x"]]
+)
+def test_wrong_usage(argv, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(argv)
+    assert stop.value.code == 2
+    assert "usage: fastopt" in capsys.readouterr().err
+
+
+def test_python_m(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "fastopt", "demo", "BoxBOD", "--json"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["summary"]["cbo"]["sets"] == 1
+    wrong = subprocess.run(
+        [sys.executable, "-m", "fastopt", "bench", "nonsense"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
+    )
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("fastopt bench: ")
