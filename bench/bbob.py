@@ -1,6 +1,7 @@
 """Global optimisers on the BBOB functions of COCO, side by side in one process.
 
     python bench/bbob.py --dims 5 20 --instances 1-3 --seeds 3 --methods cbo,cma,de
+    python bench/bbob.py --quick            # 5-D, instance 1, one seed
 
 Every method gets the box [-5, 5]^d and ``budget * d`` evaluations of each problem; methods that end
 early are restarted from another seed until the budget is spent, as their authors would. ``cbo`` is
@@ -17,15 +18,15 @@ import argparse
 import itertools
 import json
 import math
-import platform
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from importlib.metadata import version
+from pathlib import Path
 
+import _common as common
 import numpy as np
 
 TARGETS = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-5, 1e-8)
@@ -175,7 +176,7 @@ def cbx(f: Recorder, dim: int, evaluations: int, seed: int) -> None:
         dynamic.optimize(sched=multiply(factor=1.01, maximum=1e3))
 
 
-METHODS: dict[str, tuple[Method, str]] = {  # and the distribution it comes from
+METHODS: dict[str, tuple[Method, str]] = {  # and the module it comes from
     "cbo": (cbo, "fastopt"),
     "de": (de, "scipy"),
     "da": (da, "scipy"),
@@ -208,36 +209,35 @@ def mean(values: Iterable[float]) -> float:
 
 def table(runs: list[Run]) -> str:
     """Score/AUC overall and by group, then solved runs function by function."""
-    lines = []
     names = [m for m in METHODS if any(r.method == m for r in runs)]
+    parts = []
     for dim in sorted({r.dim for r in runs}):
-        here = [r for r in runs if r.dim == dim]
-        lines.append(f"\n{dim}-D, score/AUC" + " " * 13 + "".join(f"{m:>15}" for m in names))
-        rows: dict[str, Iterable[int]] = {"all": range(1, 25), **GROUPS}
-        for name, functions in rows.items():
-            cells = []
-            for method in names:
-                chosen = [r for r in here if r.method == method and r.function in functions]
-                cells.append(
-                    f"{mean(r.score() for r in chosen):8.3f}/{mean(r.auc() for r in chosen):.3f} "
-                )
-            lines.append(f"{name:<28}" + "".join(f"{c:>15}" for c in cells))
-        cells = []
-        for method in names:
-            chosen = [r for r in here if r.method == method]
-            cells.append(
-                f"{1e6 * sum(r.seconds for r in chosen) / sum(r.nfev for r in chosen):.1f}"
-            )
-        lines.append(f"{'us per evaluation, f incl.':<28}" + "".join(f"{c:>14} " for c in cells))
-        lines.append("runs that reached 1e-8, of all")
-        for function in sorted({r.function for r in here}):
-            counts: dict[str, list[bool]] = defaultdict(list)
-            for r in here:
-                if r.function == function:
-                    counts[r.method].append(len(r.hits) == len(TARGETS))
-            cells = [f"{sum(counts[m])}/{len(counts[m])}" for m in names]
-            lines.append(f"  f{function:<25}" + "".join(f"{c:>14} " for c in cells))
-    return "\n".join(lines)
+        here = {m: [r for r in runs if r.dim == dim and r.method == m] for m in names}
+        tested = sorted({r.function for r in runs if r.dim == dim})
+        rows = []
+        for name, functions in {"all": range(1, 25), **GROUPS}.items():
+            chosen = {m: [r for r in here[m] if r.function in functions] for m in names}
+            if any(chosen.values()):
+                rows.append([name, *(score_and_auc(chosen[m]) for m in names)])
+        rows.append(["us per evaluation, f included", *(microseconds(here[m]) for m in names)])
+        rows.append(["runs that reached 1e-8", *[""] * len(names)])
+        for function in tested:
+            chosen = {m: [r for r in here[m] if r.function == function] for m in names}
+            rows.append([f"  f{function}", *(solved(chosen[m]) for m in names)])
+        parts.append(common.table([f"{dim}-D, score/AUC", *names], rows))
+    return "\n\n".join(parts)
+
+
+def score_and_auc(runs: list[Run]) -> str:
+    return f"{mean(r.score() for r in runs):.3f}/{mean(r.auc() for r in runs):.3f}"
+
+
+def microseconds(runs: list[Run]) -> str:
+    return f"{1e6 * sum(r.seconds for r in runs) / max(1, sum(r.nfev for r in runs)):.1f}"
+
+
+def solved(runs: list[Run]) -> str:
+    return f"{sum(len(r.hits) == len(TARGETS) for r in runs)}/{len(runs)}"
 
 
 def whole_numbers(text: str) -> list[int]:
@@ -249,61 +249,55 @@ def whole_numbers(text: str) -> list[int]:
     return numbers
 
 
-def available(names: list[str]) -> tuple[list[str], dict[str, str]]:
-    """The methods that can run here and their versions; the others are announced and skipped."""
-    found, versions = [], {}
+def available(names: list[str]) -> list[str]:
+    """The methods that can run here; the others are announced and left out."""
     for name in names:
         if name not in METHODS:
             sys.exit(f"--methods: expected names among {', '.join(METHODS)}, got '{name}'")
-        distribution = METHODS[name][1]
-        try:
-            versions[name] = f"{distribution} {version(distribution)}"
-            found.append(name)
-        except PackageNotFoundError:
-            print(f"skipping {name}: no package '{distribution}' here (pip install {distribution})")
-    return found, versions
+    return [name for name in names if common.has(METHODS[name][1], name)]
 
 
-def main() -> None:
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="5-D, instance 1, one seed")
     parser.add_argument("--dims", type=int, nargs="+", default=[5, 20])
     parser.add_argument("--functions", type=whole_numbers, default=list(range(1, 25)))
     parser.add_argument("--instances", type=whole_numbers, default=[1, 2, 3])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--budget", type=int, default=5000, help="evaluations per dimension")
     parser.add_argument("--methods", default=",".join(METHODS))
-    parser.add_argument("--jsonl", help="append one JSON record per run to this file")
-    args = parser.parse_args()
-    try:
-        coco = version("coco-experiment")
-    except PackageNotFoundError:
-        sys.exit("the BBOB functions are missing: pip install coco-experiment")
+    parser.add_argument("--jsonl", type=Path, metavar="FILE", help="append one record per run")
+    options = parser.parse_args(argv)
+    if options.quick:
+        options.dims, options.instances, options.seeds = [5], [1], 1
+    return options
 
-    methods, versions = available(args.methods.split(","))
-    about: dict[str, Any] = {
-        "machine": platform.processor() or platform.machine(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "coco": coco,
-        "threads": 1,
-        "dtype": "float64",
-    }
-    print(", ".join(f"{k} {v}" for k, v in about.items()), *versions.values(), sep=", ")
-    sink = open(args.jsonl, "a") if args.jsonl else None  # noqa: SIM115 (closed below)
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parse(argv)
+    if not common.has("cocoex", "any method"):
+        return 1
+    methods = available(options.methods.split(","))
+    versions = {**common.versions(), "coco": version("coco-experiment")}
+    about = {"machine": common.machine(), "versions": versions}
+    print(common.machine(), *(f"{k} {v}" for k, v in versions.items()), sep=", ")
+    warnings.filterwarnings("ignore", module="cma")
+    warnings.filterwarnings("ignore", module="scipy")
     runs: list[Run] = []
-    cases = itertools.product(args.dims, args.functions, args.instances, range(args.seeds))
+    cases = itertools.product(
+        options.dims, options.functions, options.instances, range(options.seeds)
+    )
     for dim, function, instance, seed in cases:
         for method in methods:  # alternating, so that a busy machine slows all alike
-            run = measure(method, function, dim, instance, seed, args.budget)
+            run = measure(method, function, dim, instance, seed, options.budget)
             runs.append(run)
-            if sink:
-                record = {**asdict(run), "score": run.score(), "auc": run.auc()}
-                sink.write(json.dumps({**record, "version": versions[method], **about}) + "\n")
-                sink.flush()
-    if sink:
-        sink.close()
+            if options.jsonl:
+                record = {**asdict(run), "score": run.score(), "auc": run.auc(), **about}
+                with options.jsonl.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"bench": "bbob", **record}) + "\n")
     print(table(runs))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

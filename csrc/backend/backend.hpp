@@ -21,7 +21,8 @@ void release(void* p) noexcept;
 template <class T> class Buffer {
   public:
     Buffer() = default;
-    explicit Buffer(index_t n) : size_(n), data_(static_cast<T*>(allocate(n, sizeof(T))), release) {}
+    explicit Buffer(index_t n)
+        : size_(n), data_(static_cast<T*>(allocate(n, sizeof(T))), release) {}
 
     T* data() const { return data_.get(); }
     index_t size() const { return size_; }

@@ -191,7 +191,7 @@ constexpr Word<bool> batch_words[] = {{false, "partial"}, {true, "full"}};
 constexpr Word<bool> boundary_words[] = {{false, "reflect"}, {true, "clip"}};
 
 template <class E, std::size_t n>
-void word_property(py::class_<PyOptions>& c, const char* name, E CboOptions::*field,
+void word_property(py::class_<PyOptions>& c, const char* name, E CboOptions::* field,
                    const Word<E> (&words)[n]) {
     c.def_property(
         name,
@@ -209,8 +209,8 @@ void word_property(py::class_<PyOptions>& c, const char* name, E CboOptions::*fi
                 }
                 known += (known.empty() ? "'" : ", '") + std::string(w.text) + "'";
             }
-            throw py::value_error(std::string(name) + " must be one of " + known + "; got '" + text +
-                                  "'");
+            throw py::value_error(std::string(name) + " must be one of " + known + "; got '" +
+                                  text + "'");
         });
 }
 
@@ -219,11 +219,12 @@ py::dict run(const AnyObjective& any, const PyOptions& options, const Rows<doubl
              const Rows<double>& upper, const std::optional<Rows<bool>>& integrality,
              const std::optional<Rows<double>>& init, const std::optional<Rows<double>>& x0,
              const py::object& monitor, const py::object& local_search, const py::object& gradient,
-             const std::optional<py::dict>& state) {
+             const std::optional<py::dict>& state, const py::object& poll) {
     const index_t d = lower.size();
     CboProblem<T> problem;
     const auto objective = any.make<T>(d, options.threads);
-    PyMonitor watch(monitor.is_none() ? py::object() : monitor);
+    PyMonitor watch(monitor.is_none() ? py::object() : monitor,
+                    poll.is_none() ? py::object() : poll);
     problem.objective = objective.get();
     problem.monitor = &watch;
     problem.lower = vector_of(lower);
@@ -367,17 +368,17 @@ void bind_cbo(py::module_& m) {
            const Rows<double>& upper, const std::optional<Rows<bool>>& integrality,
            const std::optional<Rows<double>>& init, const std::optional<Rows<double>>& x0,
            const py::object& monitor, const py::object& local_search, const py::object& gradient,
-           const std::optional<py::dict>& state) {
+           const std::optional<py::dict>& state, const py::object& poll) {
             FASTOPT_REQUIRE(o.dtype == "float64" || o.dtype == "float32",
                             "dtype must be 'float64' or 'float32', got '" + o.dtype + "'");
             const auto solve = o.dtype == "float64" ? &run<double> : &run<float>;
             return solve(objective, o, lower, upper, integrality, init, x0, monitor, local_search,
-                         gradient, state);
+                         gradient, state, poll);
         },
         "objective"_a, "options"_a, "lower"_a, "upper"_a, py::kw_only(),
         "integrality"_a = py::none(), "init"_a = py::none(), "x0"_a = py::none(),
         "monitor"_a = py::none(), "local_search"_a = py::none(), "gradient"_a = py::none(),
-        "state"_a = py::none());
+        "state"_a = py::none(), "poll"_a = py::none());
 }
 
 } // namespace fastopt

@@ -27,8 +27,7 @@ std::vector<std::string> isa_available() {
     return names;
 }
 
-template <class T>
-py::array drawn(bool normal, index_t n, const Draw& draw, std::uint64_t first) {
+template <class T> py::array drawn(bool normal, index_t n, const Draw& draw, std::uint64_t first) {
     py::array_t<T> out(n);
     normal ? fill_normal(out.mutable_data(), first, n, draw)
            : fill_uniform(out.mutable_data(), first, n, draw);
@@ -40,7 +39,8 @@ py::array random_array(bool normal, index_t n, std::uint32_t key0, std::uint32_t
                        const std::string& dtype) {
     const Draw draw{{key0, key1}, iteration, stream};
     if (dtype == "float64") return drawn<double>(normal, n, draw, first);
-    FASTOPT_REQUIRE(dtype == "float32", "dtype must be 'float64' or 'float32', got '" + dtype + "'");
+    FASTOPT_REQUIRE(dtype == "float32",
+                    "dtype must be 'float64' or 'float32', got '" + dtype + "'");
     return drawn<float>(normal, n, draw, first);
 }
 
@@ -75,7 +75,7 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("isa", [] { return std::string(name(isa())); });
     m.def("info", [] {
         return py::dict("version"_a = FASTOPT_VERSION, "isa"_a = std::string(name(isa())),
-                        "isa_available"_a = isa_available(),
-                        "blas"_a = std::string(blas_name()), "threads"_a = default_threads());
+                        "isa_available"_a = isa_available(), "blas"_a = std::string(blas_name()),
+                        "threads"_a = default_threads());
     });
 }

@@ -43,8 +43,13 @@ struct PyRecord {
 
 class PyMonitor final : public Monitor {
   public:
-    explicit PyMonitor(py::object fn) : fn_(std::move(fn)) {}
-    ~PyMonitor() override { const py::gil_scoped_acquire gil; fn_ = py::object(); }
+    // `fn(record)` once per iteration; `poll()` every 50 ms, to end the run by an exception.
+    explicit PyMonitor(py::object fn, py::object poll = py::object())
+        : fn_(std::move(fn)), poll_(std::move(poll)) {}
+    ~PyMonitor() override {
+        const py::gil_scoped_acquire gil;
+        fn_ = py::object(), poll_ = py::object();
+    }
     bool stop(const Record& r) override {
         if (!fn_) return false;
         const py::gil_scoped_acquire gil;
@@ -60,10 +65,11 @@ class PyMonitor final : public Monitor {
         last_ = now;
         const py::gil_scoped_acquire gil;
         if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+        if (poll_) poll_();
     }
 
   private:
-    py::object fn_; // null without a callback
+    py::object fn_, poll_; // null where there is none
     std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 

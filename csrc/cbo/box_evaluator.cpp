@@ -12,7 +12,8 @@ double standard_deviation(const std::vector<double>& values) {
     if (values.empty()) return no_limit;
     const double least = *std::min_element(values.begin(), values.end());
     double sum = 0, square = 0;
-    for (const double value : values) sum += value - least, square += (value - least) * (value - least);
+    for (const double value : values)
+        sum += value - least, square += (value - least) * (value - least);
     const double n = static_cast<double>(values.size()), mean = sum / n;
     return std::isfinite(square) ? std::sqrt(std::max(square / n - mean * mean, 0.0)) : no_limit;
 }
@@ -68,7 +69,8 @@ template <class T> void BoxEvaluator<T>::to_user(const double* u, T* x) const {
 template <class T> void BoxEvaluator<T>::to_unit(const double* x, double* u) const {
     for (std::size_t j = 0; j < free_.size(); ++j) {
         const double above = x[free_[j]] - lower_[j];
-        const double unit = cells_[j] > 0 ? (above + 0.5) / cells_[j] : (range_[j] > 0 ? above / range_[j] : 0.5);
+        const double unit =
+            cells_[j] > 0 ? (above + 0.5) / cells_[j] : (range_[j] > 0 ? above / range_[j] : 0.5);
         u[j] = std::min(std::max(unit, 0.0), 1.0);
     }
 }
@@ -156,7 +158,8 @@ template <class T> void BoxEvaluator<T>::finish(const Hybrid& hybrid, CboResult<
     const index_t d = problem_.dim(), free = free_dim();
     const std::vector<double>& u = hybrid.population();
     const std::vector<double>& f = hybrid.energies();
-    const index_t n = std::min(static_cast<index_t>(u.size()) / free, static_cast<index_t>(f.size()));
+    const index_t n =
+        std::min(static_cast<index_t>(u.size()) / free, static_cast<index_t>(f.size()));
     result.x = best_x_;
     result.fun = best_f_;
     result.violation = problem_.objective->constrained() ? best_v_ : 0.0;

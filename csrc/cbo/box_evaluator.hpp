@@ -2,8 +2,8 @@
 // bounds, fixed and integer coordinates, single precision, constraints, budget and target.
 //
 // Constraints enter by Deb's rule (a feasible point beats an infeasible one; of two infeasible ones
-// the smaller violation wins), which the ranks of the particle regimes take as it is; local searches
-// of constrained problems are the caller's (SLSQP).
+// the smaller violation wins), which the ranks of the particle regimes take as it is; local
+// searches of constrained problems are the caller's (SLSQP).
 #pragma once
 
 #include "cbo/cbo.hpp"
@@ -41,11 +41,11 @@ template <class T> class BoxEvaluator {
 
     const CboProblem<T>& problem_;
     const CboOptions& options_;
-    std::vector<index_t> free_;        // coordinates with lower < upper
+    std::vector<index_t> free_;         // coordinates with lower < upper
     std::vector<double> lower_, cells_; // of the free ones; cells > 0: integer values
     std::vector<double> range_;
-    std::vector<T> fixed_;             // a whole point: the fixed coordinates' values
-    std::vector<T> least_, most_;      // bounds in T, rounded inwards
+    std::vector<T> fixed_;        // a whole point: the fixed coordinates' values
+    std::vector<T> least_, most_; // bounds in T, rounded inwards
     std::vector<T> points_, given_;
     std::vector<double> violations_, consensus_;
     index_t nfev_ = 0;

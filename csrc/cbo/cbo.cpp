@@ -36,6 +36,14 @@ template <class T> CboResult<T> finish(Status status, index_t nit, CboResult<T> 
     return result;
 }
 
+// A state of another dimension must not come as far as the arrays.
+void check_dimension(Load& load, index_t d) {
+    index_t stored = 0;
+    load("dim", stored);
+    FASTOPT_REQUIRE(stored == d, "the saved state has " + std::to_string(stored) +
+                                     " coordinates, but bounds has " + std::to_string(d));
+}
+
 // The plain dynamics. One iteration reads the particles twice (evaluate, consensus) and reads and
 // writes them once (move): 4 N d numbers of memory traffic, N evaluations, N d normals (2 N d with
 // memory, which also reads and writes the personal bests).
@@ -49,7 +57,7 @@ CboResult<T> run_ensemble(const CboProblem<T>& problem, const CboOptions& o,
     const std::function<Snapshot()> snapshot = [&] {
         Snapshot saved;
         Save save(saved);
-        save("iteration", k);
+        save("dim", problem.dim()), save("nit", k);
         s.visit(save);
         history.visit(save);
         return saved;
@@ -69,7 +77,8 @@ CboResult<T> run_ensemble(const CboProblem<T>& problem, const CboOptions& o,
 
     if (resume) {
         Load load(*resume);
-        load("iteration", k);
+        check_dimension(load, problem.dim());
+        load("nit", k);
         s.visit(load);
         history.visit(load);
         if (const Status l = limit(); l != Status::running) return end(l, k + 1);
@@ -92,7 +101,7 @@ CboResult<T> run_ensemble(const CboProblem<T>& problem, const CboOptions& o,
         if (!o.samples && s.agrees()) return end(Status::converged, k + 1);
         if (s.stands_still()) return end(Status::stalled, k + 1);
         if (const Status l = limit(); l != Status::running) return end(l, k + 1);
-        s.move(k);      // x_i -= drift (x_i - c) - diffusion |x_i - c| xi_i
+        s.move(k); // x_i -= drift (x_i - c) - diffusion |x_i - c| xi_i
     }
 }
 
@@ -108,7 +117,7 @@ CboResult<T> run_hybrid(const CboProblem<T>& problem, const CboOptions& o, const
     const std::function<Snapshot()> snapshot = [&] {
         Snapshot saved;
         Save save(saved), save_box(saved, "box."), save_hybrid(saved, "hybrid.");
-        save("iteration", k);
+        save("dim", problem.dim()), save("nit", k);
         box.visit(save_box);
         hybrid.visit(save_hybrid);
         history.visit(save);
@@ -129,7 +138,8 @@ CboResult<T> run_hybrid(const CboProblem<T>& problem, const CboOptions& o, const
 
     if (resume) {
         Load load(*resume), load_box(*resume, "box."), load_hybrid(*resume, "hybrid.");
-        load("iteration", k);
+        check_dimension(load, problem.dim());
+        load("nit", k);
         box.visit(load_box);
         hybrid.visit(load_hybrid);
         history.visit(load);
@@ -188,7 +198,7 @@ template <class T> void check(const CboProblem<T>& problem, const CboOptions& o)
     FASTOPT_REQUIRE((o.batch_size > 0 ? o.batch_size : o.n_particles) <= o.maxfev,
                     "maxfev must allow for one iteration: " + std::to_string(o.n_particles) +
                         " particles, got " + std::to_string(o.maxfev));
-    FASTOPT_REQUIRE(o.ess > 0 && o.ess <= 1,
+    FASTOPT_REQUIRE(std::isnan(o.ess) || (o.ess > 0 && o.ess <= 1),
                     "ess must be in (0, 1], got " + std::to_string(o.ess));
     FASTOPT_REQUIRE(o.kernel_width > 0, "kernel_width must be positive");
     const bool whole = o.dynamics == Dynamics::polarized || o.noise == Noise::covariance ||

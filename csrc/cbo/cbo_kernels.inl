@@ -7,9 +7,7 @@
 template <class T> FASTOPT_HD T smaller(T a, T b) { return b < a ? b : a; }
 template <class T> FASTOPT_HD T larger(T a, T b) { return b > a ? b : a; }
 
-template <class T> FASTOPT_HD T clipped(T x, T lo, T hi) {
-    return smaller(larger(x, lo), hi);
-}
+template <class T> FASTOPT_HD T clipped(T x, T lo, T hi) { return smaller(larger(x, lo), hi); }
 
 // Mirrors x at the walls; a point that is still outside after two mirrors stops at the wall.
 template <class T> FASTOPT_HD T reflected(T x, T lo, T hi) {
@@ -105,13 +103,13 @@ static void move_rows(const Move<T>& m, index_t r0, index_t r1) {
             const T* FASTOPT_RESTRICT lo = m.lower;
             const T* FASTOPT_RESTRICT hi = m.upper;
             if (isotropic && k == 0) {
-                to_center = smaller(static_cast<T>(vsqrt(squared_distance<T, false>(
-                                        x, c, nullptr, m.d))),
-                                    m.truncation);
+                to_center =
+                    smaller(static_cast<T>(vsqrt(squared_distance<T, false>(x, c, nullptr, m.d))),
+                            m.truncation);
                 if constexpr (memory)
-                    to_best = smaller(static_cast<T>(vsqrt(squared_distance<T, false>(
-                                          x, y, nullptr, m.d))),
-                                      m.truncation);
+                    to_best = smaller(
+                        static_cast<T>(vsqrt(squared_distance<T, false>(x, y, nullptr, m.d))),
+                        m.truncation);
             }
             const float* FASTOPT_RESTRICT z = xi + at;
             const float* FASTOPT_RESTRICT z2 = zeta + (memory ? at : 0);
@@ -144,8 +142,7 @@ template <class T> static void move(const Move<T>& m, index_t r0, index_t r1) {
         m.best ? move_with<T, false, true>(m, r0, r1) : move_with<T, false, false>(m, r0, r1);
 }
 
-template <class T>
-static void move_along(const Move<T>& m, const T* eta, index_t r0, index_t r1) {
+template <class T> static void move_along(const Move<T>& m, const T* eta, index_t r0, index_t r1) {
     for (index_t r = r0; r < r1; ++r) {
         const index_t i = m.rows ? m.rows[r] : r;
         T* FASTOPT_RESTRICT x = m.x + i * m.d;
@@ -157,8 +154,7 @@ static void move_along(const Move<T>& m, const T* eta, index_t r0, index_t r1) {
     }
 }
 
-template <class T>
-static void hop(const Move<T>& m, const T* step, index_t r0, index_t r1) {
+template <class T> static void hop(const Move<T>& m, const T* step, index_t r0, index_t r1) {
     alignas(64) float xi[noise_tile];
     for_noise_tiles(
         m.rows, m.d, r0, r1,
@@ -231,6 +227,10 @@ static void weighted_deviation(const double* w, const T* x, const T* c, index_t 
     }
 }
 
+// The kernel ends at three widths. However much better another basin is, it cannot draw the
+// particles of this one away; a Gaussian's tail times the weights of a large alpha would.
+constexpr double kernel_reach = -4.5;
+
 template <class T>
 static void polarize(const T* x, const double* e, index_t n, index_t d, double alpha, double e_min,
                      const T* inverse_width, index_t r0, index_t r1, double* scratch, T* centers) {
@@ -239,7 +239,8 @@ static void polarize(const T* x, const double* e, index_t n, index_t d, double a
         for (index_t j = 0; j < n; ++j) {
             const double reach =
                 -0.5 * squared_distance<T, true>(x + i * d, x + j * d, inverse_width, d);
-            scratch[j] = e[j] < infinity ? reach - alpha * (e[j] - e_min) : -infinity;
+            const bool counts = e[j] < infinity && reach >= kernel_reach;
+            scratch[j] = counts ? reach - alpha * (e[j] - e_min) : -infinity;
             top = larger(top, scratch[j]);
         }
         T* FASTOPT_RESTRICT c = centers + i * d;
@@ -275,7 +276,7 @@ static void responsibility(const T* x, const T* c, index_t m, index_t d, const T
 }
 
 template <class T> static constexpr CboKernels<T> cbo_table() {
-    return {evaluate_rows<T>, move<T>,         move_along<T>,        hop<T>,
-            gibbs,            gibbs_sums,      weighted_sum<T>,      weighted_deviation<T>,
-            polarize<T>,      responsibility<T>};
+    return {
+        evaluate_rows<T>, move<T>,         move_along<T>,         hop<T>,      gibbs,
+        gibbs_sums,       weighted_sum<T>, weighted_deviation<T>, polarize<T>, responsibility<T>};
 }

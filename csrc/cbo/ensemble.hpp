@@ -13,18 +13,20 @@ template <class T> class Ensemble {
   public:
     Ensemble(const CboProblem<T>& problem, const CboOptions& options); // every buffer
 
-    void initialise();       // particles from init, Latin hypercube or uniform; x0 first
-    void evaluate();         // f_i, v_i of this iteration's batch; best point so far
+    void initialise();         // particles from init, Latin hypercube or uniform; x0 first
+    void evaluate();           // f_i, v_i of this iteration's batch; best point so far
     void consensus(index_t k); // weights and c (or one c_i each)
-    void move(index_t k);    // x_i by the dynamics' rule; iteration k keys the noise
+    void move(index_t k);      // x_i by the dynamics' rule; iteration k keys the noise
     bool all_infinite() const { return !(energy_min_ < no_limit); }
     bool stands_still() const; // the consensus has not changed for many iterations
 
-    bool agrees() const { return spread_ <= options_.atol + options_.tol * std::fabs(mean_); }
+    bool agrees() const { return std::isfinite(spread_) && spread_ <= options_.atol + options_.tol * std::fabs(mean_); }
     bool feasible() const { return best_v_ == 0; }
     index_t nfev() const { return nfev_; }
     double best() const { return best_f_; }
-    index_t n_batch() const { return static_cast<index_t>(batch_.empty() ? n_ : options_.batch_size); }
+    index_t n_batch() const {
+        return static_cast<index_t>(batch_.empty() ? n_ : options_.batch_size);
+    }
     Record record(index_t k) const;
 
     // The caller takes these when the run ends.
@@ -34,7 +36,9 @@ template <class T> class Ensemble {
         a("x", x_), a("f", f_), a("violation", v_), a("best_x", best_x_), a("best_f", best_f_);
         a("best_violation", best_v_), a("nfev", nfev_), a("alpha", alpha_), a("penalty", penalty_);
         a("tolerance", tolerance_), a("consensus", c_), a("diffusion", diffusion_);
-        a("still", still_), a("batch", batch_), a("chunk", chunk_), a("batch_at", batch_at_), a("epoch", epoch_);
+        a("memory_diffusion", memory_diffusion_);
+        a("still", still_), a("batch", batch_), a("chunk", chunk_), a("batch_at", batch_at_),
+            a("epoch", epoch_);
         a("y", y_), a("y_f", y_f_), a("y_violation", y_v_), a("clusters", clusters_);
         a("centers", centers_), a("weights", w_), a("spread", spread_);
         if constexpr (std::is_same_v<Archive, Load>)
@@ -45,6 +49,7 @@ template <class T> class Ensemble {
     template <class F> void for_rows(index_t rows, F f) const; // f(block, first row, last row + 1)
 
     const index_t* batch_rows() const;
+    void first_clusters();
     void next_batch();
     void remember_bests();
     void energies(const double* f, const double* v, index_t n, double* e) const;
@@ -65,7 +70,7 @@ template <class T> class Ensemble {
 
     std::vector<T> lower_, upper_, width_, inverse_kernel_; // per coordinate
     bool integral_ = false;
-    double drift_, diffusion_, memory_drift_, memory_diffusion_;
+    double drift_, diffusion_, diffusion_factor_, memory_drift_, memory_diffusion_, ess_;
 
     Buffer<T> x_, y_, scratch_, gradient_, centers_, factor_;
     Buffer<double> f_, v_, e_, w_, y_f_, y_v_, partial_, clusters_, responsibility_;

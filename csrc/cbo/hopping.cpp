@@ -12,7 +12,7 @@ namespace fastopt {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr double first_step = 0.2, smallest_step = 1e-11, largest_step = 1e3;
+constexpr double smallest_step = 1e-11, largest_step = 1e3;
 constexpr double worst_condition = 1e14;
 constexpr double flat = 1e-14;        // relative range of f that counts as rounding noise
 constexpr double lattice_noise = 0.3; // least standard deviation of an integer, in cells
@@ -90,7 +90,7 @@ void Hopping::prepare() {
     order_.resize(n_);
 }
 
-void Hopping::restart(const double* centre, index_t n) {
+void Hopping::restart(const double* centre, index_t n, double step) {
     n_ = n;
     prepare();
     std::copy(centre, centre + d_, c_.begin());
@@ -102,7 +102,7 @@ void Hopping::restart(const double* centre, index_t n) {
     std::fill(best_history_.begin(), best_history_.end(), 0.0);
     std::fill(median_history_.begin(), median_history_.end(), 0.0);
     generation_ = factored_ = 0;
-    s_ = first_step;
+    s_ = step;
     best_ = infinity;
     finished_ = false;
 }

@@ -21,9 +21,9 @@ class Hopping {
     // cells[k] > 0: coordinate k takes that many equally wide values (empty: all continuous).
     Hopping(index_t d, const std::vector<double>& cells);
 
-    void restart(const double* centre, index_t n); // n particles around `centre`
-    void sample(const Draw& draw);                 // one generation of particles
-    void update(const double* f);                  // ... and what their values teach
+    void restart(const double* centre, index_t n, double step); // n particles, step size `step`
+    void sample(const Draw& draw);                              // one generation of particles
+    void update(const double* f);                               // ... and what their values teach
     bool finished() const { return finished_; }
 
     double* particles() { return x_.data(); }
@@ -49,8 +49,8 @@ class Hopping {
 
   private:
     void prepare();
-    void transform();                                 // y_i = A z_i
-    void resolve(const double* y, double* z) const;   // z = A^-1 y
+    void transform();                               // y_i = A z_i
+    void resolve(const double* y, double* z) const; // z = A^-1 y
     void update_covariance(bool step_path_long);
     bool factor_covariance();
     bool stagnated() const;

@@ -12,7 +12,10 @@ namespace {
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr index_t restart_growth = 3; // of the number of particles of H
 constexpr index_t head_start = 1000;  // evaluations per dimension of H alone
-constexpr index_t search_budget = 50; // evaluations per dimension of one local search
+constexpr index_t first_search = 100; // evaluations per dimension of the local search at the start
+constexpr index_t search_budget = 50; // ... and of a later one
+constexpr double hop_step = 0.2;      // first step size of a restart of H
+constexpr double refine_step = 0.01;  // ... that starts from the best point
 constexpr double polish_spread = 1e-2, final_spread = 1e-4; // of P
 constexpr double swarm_share = 0.25, swarm_leading_share = 0.75;
 constexpr double local_share = 0.10, local_leading_share = 0.30;
@@ -77,18 +80,27 @@ Regime Hybrid::choose() const {
     return Regime::hopping;
 }
 
-bool Hybrid::hop(const Evaluate& evaluate) {
-    if (hopping_.finished()) {
-        index_t n = o_.n_particles;
-        for (std::int64_t r = 0; r < restarts_ && n < (index_t{1} << 40) / d_; ++r)
-            n *= restart_growth;
-        if (restarts_ == 0 && !o_.x0.empty())
-            point_ = o_.x0;
-        else
-            fill_uniform(point_.data(), 0, d_, draw(centre));
-        hopping_.restart(point_.data(), n);
-        ++restarts_;
+// A best point that H did not find is refined from there once, which local searches leave undone on
+// ill-conditioned functions; otherwise H starts anywhere, with more particles than last time.
+void Hybrid::restart_hopping() {
+    refining_ = restarts_ > 0 && leader_ != static_cast<int>(Regime::hopping) && best_ < refined_;
+    if (refining_) {
+        refined_ = best_;
+        hopping_.restart(best_point_.data(), o_.n_particles, refine_step);
+        return;
     }
+    index_t n = o_.n_particles;
+    for (std::int64_t r = 0; r < restarts_ && n < (index_t{1} << 40) / d_; ++r) n *= restart_growth;
+    if (restarts_ == 0 && !o_.x0.empty())
+        point_ = o_.x0;
+    else
+        fill_uniform(point_.data(), 0, d_, draw(centre));
+    hopping_.restart(point_.data(), n, hop_step);
+    ++restarts_;
+}
+
+bool Hybrid::hop(const Evaluate& evaluate) {
+    if (hopping_.finished()) restart_hopping();
     hopping_.sample(draw(normals));
     values_.resize(hopping_.size());
     if (!evaluated(hopping_.particles(), hopping_.size(), values_.data(), evaluate)) return false;
@@ -96,7 +108,7 @@ bool Hybrid::hop(const Evaluate& evaluate) {
     energies_ = values_;
     if (restarts_ == 1 && hopping_.generation() == 1) range_ = finite_range(values_);
     particles_ = static_cast<int>(Regime::hopping);
-    if (hopping_.finished()) ended(hopping_.best());
+    if (hopping_.finished() && !refining_) ended(hopping_.best());
     mature_ = mature_ || hopping_.finished() || nfev() >= head_start * d_;
     return true;
 }
@@ -130,8 +142,9 @@ bool Hybrid::swarm(const Evaluate& evaluate) {
 
 // A local search from u, which it improves.
 LocalResult Hybrid::search_from(std::vector<double>& u, const Evaluate& evaluate) {
-    const index_t left = o_.maxfev > 0 ? o_.maxfev - nfev() : search_budget * d_;
-    const index_t maxfun = std::min(search_budget * d_, left);
+    const bool first = regime_ == static_cast<int>(Regime::start);
+    const index_t wanted = (first ? first_search : search_budget) * d_;
+    const index_t maxfun = o_.maxfev > 0 ? std::min(wanted, o_.maxfev - nfev()) : wanted;
     snap(u.data(), 1);
     LocalResult result;
     if (o_.local_search) {

@@ -1,7 +1,8 @@
 // The default of cbo, "hybrid CBO (covariance hopping + memory CBO + multistart)": three regimes
 // share one budget of evaluations in the unit box.
 //
-//   H  consensus hopping with covariance noise, restarted with three times as many particles;
+//   H  consensus hopping with covariance noise, restarted with three times as many particles, or
+//      with few around the best point when another regime found it;
 //   P  consensus-based optimisation with memory and coordinate batches, polished once per run;
 //   S  L-BFGS-B from uniform points, and once at the start from x0 or the centre.
 //
@@ -69,7 +70,8 @@ class Hybrid {
         for (int r = 0; r < 4; ++r) a(nfev_names[r], nfev_[r]);
         a("restarts", restarts_), a("runs", runs_), a("polished", polished_),
             a("unsettled", unsettled_);
-        a("mature", mature_), a("range", range_), a("ends", ends_), a("energies", energies_);
+        a("mature", mature_), a("refining", refining_), a("refined", refined_);
+        a("range", range_), a("ends", ends_), a("energies", energies_);
         hopping_.visit(a);
         swarm_.visit(a);
     }
@@ -78,6 +80,7 @@ class Hybrid {
     static constexpr std::array<const char*, 4> nfev_names = {"nfev_start", "nfev_hopping",
                                                               "nfev_swarm", "nfev_local"};
     Regime choose() const;
+    void restart_hopping();
     bool hop(const Evaluate& evaluate);
     bool swarm(const Evaluate& evaluate);
     LocalResult search_from(std::vector<double>& u, const Evaluate& evaluate);
@@ -102,9 +105,11 @@ class Hybrid {
     std::int64_t restarts_ = 0, runs_ = 0;      // started so far, of H and of P
     bool polished_ = false, unsettled_ = false; // this run of P; its polish did not converge
     bool mature_ = false;                       // H had its head start
-    double range_ = 0;                          // of the finite values of H's first generation
-    std::vector<double> ends_;                  // values at which the last restarts ended
-    std::vector<double> energies_;              // of the last generation of H
+    bool refining_ = false;                     // H started from the best point
+    double refined_ = std::numeric_limits<double>::infinity(); // ... the value of the last such
+    double range_ = 0;             // of the finite values of H's first generation
+    std::vector<double> ends_;     // values at which the last restarts ended
+    std::vector<double> energies_; // of the last generation of H
 
     Hopping hopping_;
     Swarm swarm_;

@@ -54,20 +54,29 @@ void CFunctionObjective<T>::evaluate_rows(const T* x, index_t r0, index_t r1, do
 
 template <class T>
 void CFunctionObjective<T>::evaluate(T* x, index_t n, double* f, double* /*violation*/) {
-    constexpr double worth_waking = 1e-4; // seconds of work
+    constexpr double worth_waking = 1e-4;  // seconds of work
+    constexpr double longest_block = 0.02; // seconds between two looks at Ctrl-C
     constexpr index_t parts = 64;
-    const auto start = std::chrono::steady_clock::now();
-    const bool many = seconds_per_point_ * static_cast<double>(n) > worth_waking;
-    if (many && n > 1) {
-        const index_t rows = (n + parts - 1) / parts;
-        parallel_for((n + rows - 1) / rows, threads_, [&](index_t b) {
-            evaluate_rows(x, b * rows, std::min((b + 1) * rows, n), f);
-        });
+    const auto seconds = [&](index_t r0, index_t r1) {
+        const auto start = std::chrono::steady_clock::now();
+        evaluate_rows(x, r0, r1, f);
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    };
+    index_t done = 0;
+    if (seconds_per_point_ <= 0) // not known yet: one point tells
+        seconds_per_point_ = seconds(0, done = 1);
+    const index_t left = n - done;
+    if (left == 0) return;
+    if (seconds_per_point_ * static_cast<double>(left) <= worth_waking) {
+        seconds_per_point_ = seconds(done, n) / static_cast<double>(left);
         return;
     }
-    evaluate_rows(x, 0, n, f);
-    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
-    seconds_per_point_ = spent.count() / static_cast<double>(n);
+    const double most = std::max(1.0, longest_block / seconds_per_point_);
+    const index_t even = (left + parts - 1) / parts;
+    const index_t rows = most < static_cast<double>(even) ? static_cast<index_t>(most) : even;
+    parallel_for((left + rows - 1) / rows, threads_, [&](index_t b) {
+        evaluate_rows(x, done + b * rows, std::min(done + (b + 1) * rows, n), f);
+    });
 }
 
 template class NativeObjective<double>;

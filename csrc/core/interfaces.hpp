@@ -35,9 +35,9 @@ struct Record {
     const double* x = nullptr; // best point so far
     double fun = 0;            // its value
     double violation = 0;
-    double spread = 0;         // standard deviation of the particles' values
-    double alpha = 0;          // inverse temperature of the weights
-    double step_size = 0;      // diffusion in force
+    double spread = 0;    // standard deviation of the particles' values
+    double alpha = 0;     // inverse temperature of the weights
+    double step_size = 0; // diffusion in force
     const double* consensus = nullptr;
     const std::function<Snapshot()>* snapshot = nullptr; // the state after this iteration
 };
@@ -45,9 +45,9 @@ struct Record {
 class Monitor {
   public:
     virtual ~Monitor() = default;
-    virtual bool wanted() const { return false; }          // does anyone listen to stop()?
-    virtual bool stop(const Record&) { return false; }     // once per iteration; true ends the run
-    virtual void poll() {}                                 // cheap; throws when the user interrupts
+    virtual bool wanted() const { return false; }      // does anyone listen to stop()?
+    virtual bool stop(const Record&) { return false; } // once per iteration; true ends the run
+    virtual void poll() {}                             // cheap; throws when the user interrupts
 };
 
 } // namespace fastopt

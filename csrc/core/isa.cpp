@@ -36,9 +36,12 @@ Isa isa() {
 
 const char* name(Isa level) {
     switch (level) {
-    case Isa::avx2: return "avx2";
-    case Isa::avx512: return "avx512";
-    default: return "baseline";
+    case Isa::avx2:
+        return "avx2";
+    case Isa::avx512:
+        return "avx512";
+    default:
+        return "baseline";
     }
 }
 

@@ -130,13 +130,13 @@ int default_threads() {
         if (n > 0) return n;
     }
     cpu_set_t set;
-    if (::sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) return CPU_COUNT(&set);
+    if (::sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+        return CPU_COUNT(&set);
     const unsigned n = std::thread::hardware_concurrency();
     return n > 0 ? static_cast<int>(n) : 1;
 }
 
-ScopedPoll::ScopedPoll(std::function<void()> poll)
-    : poll_(std::move(poll)), outer_(current_poll) {
+ScopedPoll::ScopedPoll(std::function<void()> poll) : poll_(std::move(poll)), outer_(current_poll) {
     current_poll = &poll_;
 }
 ScopedPoll::~ScopedPoll() { current_poll = outer_; }
@@ -169,8 +169,8 @@ void parallel_for(index_t n_blocks, int threads, const std::function<void(index_
         }
         lock.lock();
     }
-    // A helper may be the last to let go of the job, long after this call: the exception must not die
-    // there, for its destructor may need this thread or the lock of an interpreter.
+    // A helper may be the last to let go of the job, long after this call: the exception must not
+    // die there, for its destructor may need this thread or the lock of an interpreter.
     const std::exception_ptr error = std::move(job->error);
     lock.unlock();
     if (error) std::rethrow_exception(error);

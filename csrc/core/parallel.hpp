@@ -1,8 +1,8 @@
 // A small sleeping thread pool and the one loop that uses it.
 //
-// Work is cut into blocks whose number depends on the problem, never on the thread count, and blocks
-// write to places of their own: results do not depend on how many threads ran. The calling thread
-// works too, so loops may nest and many callers may share the pool.
+// Work is cut into blocks whose number depends on the problem, never on the thread count, and
+// blocks write to places of their own: results do not depend on how many threads ran. The calling
+// thread works too, so loops may nest and many callers may share the pool.
 #pragma once
 
 #include <functional>
@@ -18,8 +18,8 @@ void parallel_for(index_t n_blocks, int threads, const std::function<void(index_
 // Cores that this process may use, or the environment variable FASTOPT_NUM_THREADS.
 int default_threads();
 
-// While alive, `poll` runs now and then on this thread inside its parallel_for loops; what it throws
-// cancels the loop (Ctrl-C).
+// While alive, `poll` runs now and then on this thread inside its parallel_for loops; what it
+// throws cancels the loop (Ctrl-C).
 class ScopedPoll {
   public:
     explicit ScopedPoll(std::function<void()> poll);

@@ -1,8 +1,8 @@
 // Random arrays as pure functions of (key, iteration, stream, flat index).
 //
-// Element e of a draw comes from Philox blocks numbered from e alone, so any part of an array can be
-// made by any thread, rank or device: draw(first = a, count = b - a) equals that part of draw(0, b).
-// Words are used in groups of 16 blocks, so that 16 lanes work side by side without shuffling:
+// Element e of a draw comes from Philox blocks numbered from e alone, so any part of an array can
+// be made by any thread, rank or device: draw(first = a, count = b - a) equals that part of draw(0,
+// b). Words are used in groups of 16 blocks, so that 16 lanes work side by side without shuffling:
 //   float : 64 elements a group; element 16 m + b uses word m of block b
 //   double: 32 elements a group; element 16 h + b uses words 2h, 2h + 1 of block b
 // Normals are Box-Muller pairs: (radius word, angle word) of a block give elements m and m + 1.

@@ -108,8 +108,9 @@ struct NormalF32 {
     static void make(const std::uint32_t (*w)[lanes], float* z) {
         for (int p = 0; p < 4; p += 2)
             for (int i = 0; i < lanes; ++i) {
-                const float u = (static_cast<float>(static_cast<std::int32_t>(w[p][i] >> 1)) + 0.5f) *
-                                4.656612873077392578125e-10f; // 2^-31
+                const float u =
+                    (static_cast<float>(static_cast<std::int32_t>(w[p][i] >> 1)) + 0.5f) *
+                    4.656612873077392578125e-10f; // 2^-31
                 const float radius = vsqrt(-2.0f * vlog(u));
                 float s, c;
                 vsincospi(static_cast<float>(static_cast<std::int32_t>(w[p + 1][i])) *

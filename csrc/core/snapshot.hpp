@@ -1,9 +1,8 @@
 // What a run must remember to go on with the same bits, as named arrays of numbers.
 //
 // A class lists its state once, in `template <class Archive> void visit(Archive& a)`, by calls
-// a("name", field); Save and Load are the two archives. Parts of a run are kept apart by a prefix of
-// their names. Single precision survives the way through
-// double unharmed.
+// a("name", field); Save and Load are the two archives. Parts of a run are kept apart by a prefix
+// of their names. Single precision survives the way through double unharmed.
 #pragma once
 
 #include <map>
@@ -27,7 +26,9 @@ class Save {
   public:
     explicit Save(Snapshot& out, std::string prefix = "") : out_(out), prefix_(std::move(prefix)) {}
 
-    void operator()(const std::string& name, const double& field) { out_.reals[prefix_ + name] = {field}; }
+    void operator()(const std::string& name, const double& field) {
+        out_.reals[prefix_ + name] = {field};
+    }
     void operator()(const std::string& name, const std::vector<double>& field) {
         out_.reals[prefix_ + name] = field;
     }
@@ -50,9 +51,12 @@ class Save {
 // Throws std::invalid_argument where a name is missing or a fixed-size array has another length.
 class Load {
   public:
-    explicit Load(const Snapshot& in, std::string prefix = "") : in_(in), prefix_(std::move(prefix)) {}
+    explicit Load(const Snapshot& in, std::string prefix = "")
+        : in_(in), prefix_(std::move(prefix)) {}
 
-    void operator()(const std::string& name, double& field) { field = one(find(in_.reals, name), name); }
+    void operator()(const std::string& name, double& field) {
+        field = one(find(in_.reals, name), name);
+    }
     void operator()(const std::string& name, std::vector<double>& field) {
         field = find(in_.reals, name);
     }

@@ -12,7 +12,8 @@ struct Row {
 
 constexpr Row table[] = {
     {Status::running, -1, false, "The solver is still running."},
-    {Status::converged, 0, true, "Optimization terminated successfully: the particles agree within tol."},
+    {Status::converged, 0, true,
+     "Optimization terminated successfully: the particles agree within tol."},
     {Status::agreement, 0, true,
      "Optimization terminated successfully: independent restarts agree on the best value."},
     {Status::f_target, 0, true, "Optimization terminated successfully: f_target was reached."},

@@ -108,7 +108,8 @@ FASTOPT_HD void vsincospi(double x, double& sine, double& cosine) {
                           (-2.75573143513906633035e-07 +
                            z * (2.08757232129817482790e-09 + z * -1.13596475577881948265e-11));
     const double h = 0.5 * z, v = 1.0 - h, c = v + (((1.0 - v) - h) + z * cp);
-    const std::uint64_t q = bits_as<std::uint64_t>(t), swap = 0u - (q & 1u); // all ones: odd quadrant
+    const std::uint64_t q = bits_as<std::uint64_t>(t),
+                        swap = 0u - (q & 1u); // all ones: odd quadrant
     const std::uint64_t sb = bits_as<std::uint64_t>(s), cb = bits_as<std::uint64_t>(c);
     sine = bits_as<double>(((sb & ~swap) | (cb & swap)) ^ ((q & 2u) << 62));
     cosine = bits_as<double>(((cb & ~swap) | (sb & swap)) ^ (((q + 1u) & 2u) << 62));
@@ -119,9 +120,11 @@ FASTOPT_HD void vsincospi(float x, float& sine, float& cosine) {
     const float a = vabs(x) < 2097152.0f ? x : 0.0f * x;
     const float t = 2.0f * a + magic;
     const float y = (a - 0.5f * (t - magic)) * 3.14159265f, z = y * y;
-    const float s = y + (z * y) * (-1.6666654611e-1f + z * (8.3321608736e-3f + z * -1.9515295891e-4f));
-    const float c = (1.0f - 0.5f * z) + (z * z) * (4.166664568298827e-2f +
-                                                  z * (-1.388731625493765e-3f + z * 2.443315711809948e-5f));
+    const float s =
+        y + (z * y) * (-1.6666654611e-1f + z * (8.3321608736e-3f + z * -1.9515295891e-4f));
+    const float c =
+        (1.0f - 0.5f * z) + (z * z) * (4.166664568298827e-2f +
+                                       z * (-1.388731625493765e-3f + z * 2.443315711809948e-5f));
     const std::uint32_t q = bits_as<std::uint32_t>(t), swap = 0u - (q & 1u);
     const std::uint32_t sb = bits_as<std::uint32_t>(s), cb = bits_as<std::uint32_t>(c);
     sine = bits_as<float>(((sb & ~swap) | (cb & swap)) ^ ((q & 2u) << 30));

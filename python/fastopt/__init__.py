@@ -1,19 +1,20 @@
 """fastopt: consensus-based global optimisation with a C++ core and SciPy's face.
 
 >>> from fastopt import cbo, problems
->>> result = cbo(problems.rastrigin(5), problems.rastrigin(5).bounds, rng=1)
->>> result.success
+>>> problem = problems.rastrigin(5).shifted(rng=2)
+>>> result = cbo(problem, problem.bounds, rng=1)
+>>> bool(result.fun < 1e-8)
 True
 """
 
-from importlib.metadata import PackageNotFoundError, version
+from importlib import metadata as _metadata
 
 from . import problems
 from ._cbo import cbo
 
 try:
-    __version__ = version("fastopt")
-except PackageNotFoundError:  # imported from a source tree
+    __version__ = _metadata.version("fastopt")
+except _metadata.PackageNotFoundError:  # imported from a source tree
     __version__ = "0+local"
 
 __all__ = ["__version__", "cbo", "problems"]

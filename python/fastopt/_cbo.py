@@ -67,11 +67,11 @@ def cbo(
     noise: str | None = None,
     drift: float | None = None,
     diffusion: float | None = None,
-    diffusion_factor: float = 1.0,
+    diffusion_factor: float | None = None,
     alpha: str | float | Sequence[float] = "ess",
     alpha_factor: float = 1.0,
     alpha_max: float = math.inf,
-    ess: float = 0.4,
+    ess: float | None = None,
     truncation: float = math.inf,
     memory_drift: float | None = None,
     memory_diffusion: float | None = None,
@@ -180,16 +180,18 @@ def cbo(
         Form of the noise. Default: what `dynamics` says, else 'anisotropic'.
     drift, diffusion : float, optional
         lambda dt and sigma sqrt(dt). Default: chosen for each dynamics.
-    diffusion_factor : float
-        Multiplies the diffusion after each iteration. Default 1: constant.
+    diffusion_factor : float, optional
+        Multiplies the diffusion after each iteration. Default 1, constant; 0.98 for 'hopping'
+        unless `diffusion` is given.
     alpha : 'ess', float or sequence of float
         Inverse temperature of the weights exp(-alpha (f - min f)); inf is the best particle. A
         sequence holds alpha of each iteration, the last one stays. 'ess' (default) chooses it so
         that the effective sample size is `ess` N, which makes it independent of the scale of f.
     alpha_factor, alpha_max : float
         A number alpha grows by this factor each iteration, up to this. Defaults 1 and inf.
-    ess : float
-        Effective share of particles in (0, 1] for ``alpha='ess'``. Default 0.4.
+    ess : float, optional
+        Effective share of particles in (0, 1] for ``alpha='ess'``. Default 0.1; 0.2 for 'hopping'
+        and covariance noise, 0.4 for 'sampling'.
     truncation : float
         Largest length (or component) of x - c in the noise. Makes the choice of the diffusion
         safe. Default inf: off.

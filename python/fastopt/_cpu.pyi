@@ -94,6 +94,7 @@ def cbo(
     local_search: Callable[[_Array, int], tuple[_Array, float, float, int]] | None = None,
     gradient: Callable[[_Points, _Points], None] | None = None,
     state: dict[str, NDArray[Any]] | None = None,
+    poll: Callable[[], None] | None = None,
 ) -> dict[str, Any]: ...
 def fill_normal(
     n: int,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -58,6 +59,7 @@ class Plan:
     constraints: Any  # as the user gave them, for a polish of the user's
     restarts: int
     storage: Storage
+    poll: Callable[[], None] | None = None  # called every 50 ms; what it raises ends the run
 
     @property
     def is_hybrid(self) -> bool:
@@ -75,8 +77,20 @@ def run(plan: Plan, runs: int, threads: int) -> OptimizeResult:
     if not plan.evaluator.is_native or threads == 1:
         return stack_runs([run_one(plan, key) for key in keys])
     alone = replace(plan, options={**plan.options, "threads": 1})
+    interrupted = threading.Event()
+
+    def poll() -> None:  # signals reach the main thread only
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+
+    alone = replace(alone, poll=poll)
     with ThreadPoolExecutor(min(threads, runs)) as pool:
-        return stack_runs(list(pool.map(lambda key: run_one(alone, key), keys)))
+        try:
+            return stack_runs(list(pool.map(lambda key: run_one(alone, key), keys)))
+        except BaseException:
+            interrupted.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def run_one(plan: Plan, key: Key) -> OptimizeResult:
@@ -140,6 +154,7 @@ def _restart(
         local_search=_constrained_search(plan),
         gradient=plan.gradient,
         state=store.take_state(),
+        poll=plan.poll,
     )
     result = one_result(raw, monitor)
     if options.dynamics == "sampling":

@@ -329,7 +329,7 @@ TEST_CASE("a custom local search replaces L-BFGS-B") {
     index_t calls = 0;
     o.local_search = [&](double* u, index_t maxfun) {
         ++calls;
-        CHECK(maxfun <= 50 * d);
+        CHECK(maxfun <= (calls == 1 ? 100 : 50) * d);
         std::fill(u, u + d, 0.123);
         return LocalResult{-1, 5, false, true};
     };
@@ -340,4 +340,31 @@ TEST_CASE("a custom local search replaces L-BFGS-B") {
     CHECK(h.best() == -1);
     CHECK(h.best_point() == std::vector<double>(d, 0.123));
     CHECK(h.nfev() == count.spent + 5 * calls);
+}
+
+TEST_CASE("hopping refines a point that another regime found") {
+    const index_t d = 6; // a wide bowl of minimum 1 and a hole of radius .02 about .8
+    const Evaluate bowl_with_hole = [](const double* u, index_t n, double* f) {
+        for (index_t i = 0; i < n; ++i) {
+            double wide = 1, hole = 0;
+            for (index_t k = 0; k < d; ++k) {
+                const double x = u[i * d + k];
+                wide += (x - 0.3) * (x - 0.3);
+                hole += 2500 * (1 + static_cast<double>(k)) * (x - 0.8) * (x - 0.8);
+            }
+            f[i] = std::min(wide, hole);
+        }
+        return n;
+    };
+    HybridOptions o = seeded(11, 30000);
+    o.local_search = [&](double* u, index_t) { // ends in the hole, far from its bottom
+        std::fill(u, u + d, 0.802);
+        LocalResult r{0, 1, false, true};
+        bowl_with_hole(u, 1, &r.f);
+        return r;
+    };
+    Hybrid h(d, o);
+    while (h.nfev() < o.maxfev && h.best() > 1e-12) h.step(bowl_with_hole);
+    CHECK(h.best() <= 1e-12);
+    CHECK(h.nfev() < o.maxfev);
 }

@@ -91,8 +91,8 @@ def test_sample_posterior(run):
         ]
     ) / (4 * h * h)
     sd = np.sqrt(np.diag(np.linalg.inv(hessian)))
-    assert np.all(np.abs(variables["mean"] - mode) < 1.0 * sd)
-    assert np.all(np.abs(np.log(variables["sd"] / sd)) < np.log(1.6))
+    assert np.all(np.abs(variables["mean"] - mode) < 0.2 * sd)
+    assert np.all(np.abs(np.log(variables["sd"] / sd)) < np.log(1.15))
 
 
 def test_robot_arm_postures(run):

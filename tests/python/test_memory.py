@@ -1,0 +1,92 @@
+"""How much memory a large run takes, and what happens when there is not enough."""
+
+import sys
+
+import pytest
+
+from fastopt import _backend, cbo, problems
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss in KiB; overcommitment")
+
+PEAK = """
+import resource, sys
+import numpy as np
+from fastopt import cbo, problems
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+n, d = 10_000, 1000
+options = dict(n_particles=n, maxiter=3, rng=1, polish=False, **eval(sys.argv[2]))
+def python(x):
+    return np.einsum("ij,ij->j", x, x)  # no array of its own
+native = sys.argv[1] == "native"
+small = problems.sphere(3)
+for func in (small, python):  # imports and threads are there before
+    cbo(func, small.bounds, vectorized=func is python, **{**options, "n_particles": 10})
+before = peak()
+func = problems.sphere(d) if native else python
+result = cbo(func, [(-1, 2)] * d, vectorized=not native, **options)
+assert result.population.shape == (n, d)
+print((peak() - before) / result.population.nbytes)
+"""
+
+
+@linux
+@pytest.mark.slow_under_asan
+@pytest.mark.parametrize("objective", ["native", "python"])
+@pytest.mark.parametrize("options", [
+    {"dynamics": "anisotropic"},
+    {"dynamics": "anisotropic", "dtype": "float32"},
+    {"dynamics": "isotropic", "callback": None, "record_history": True},
+    {"dynamics": "hopping"},
+], ids=str)  # fmt: skip
+def test_peak_memory_is_at_most_2_2_times_the_particles(fresh_python, objective, options):
+    assert float(fresh_python(PEAK, objective, options)) <= 2.2
+
+
+@pytest.mark.parametrize("n", [10**9, 10**12])
+def test_more_particles_than_memory_give_a_memory_error(n):
+    problem = problems.sphere(1000)
+    with pytest.raises(MemoryError, match="lower n_particles"):
+        cbo(problem, problem.bounds, dynamics="anisotropic", n_particles=n)
+
+
+def test_popsize_times_dimension_may_overflow():
+    problem = problems.sphere(100)
+    with pytest.raises((MemoryError, ValueError), match="popsize"):
+        cbo(problem, problem.bounds, dynamics="anisotropic", popsize=2**62)
+
+
+@linux
+def test_the_core_gives_a_memory_error_too(fresh_python):
+    """Without the check of the public function: the allocation itself fails, and is reported."""
+    out = fresh_python("""
+        import resource
+        import numpy as np
+        from fastopt import _backend
+        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+        core = _backend.module()
+        options = core.CboOptions()
+        options.dynamics = "standard"
+        options.maxiter = 1
+        box = np.zeros(1000), np.ones(1000)
+        for n in (2**31 - 1, 2**22):
+            options.n_particles = n
+            try:
+                core.cbo(core.native_objective("sphere", 1000), options, *box)
+            except MemoryError:
+                print("MemoryError")
+        options.n_particles = 10
+        print(core.cbo(core.native_objective("sphere", 1000), options, *box)["nit"])
+    """)
+    assert out.split() == ["MemoryError", "MemoryError", "1"]
+
+
+def test_the_core_refuses_a_number_of_particles_that_it_cannot_count():
+    core = _backend.module()
+    options = core.CboOptions()
+    options.dynamics = "standard"
+    options.n_particles = 2**31
+    with pytest.raises(ValueError, match="n_particles"):
+        core.cbo(core.native_objective("sphere", 1), options, [0.0], [1.0])
