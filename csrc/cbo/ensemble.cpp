@@ -418,8 +418,9 @@ template <class T> void Ensemble<T>::clustered_consensus(const T* x) {
             if (p[i * m + q] > 0) least = std::min(least, e_[i]);
         if (!(least < no_limit)) continue; // an empty cluster keeps its point
         kernels_.gibbs(e_.data(), n_, alpha_, least, w.data());
-        for (index_t i = 0; i < n_; ++i) {
-            total += w[i] *= p[i * m + q];
+        for (index_t i = 0; i < n_; ++i) { // a better particle elsewhere has weight inf here
+            w[i] = p[i * m + q] > 0 ? w[i] * p[i * m + q] : 0.0;
+            total += w[i];
         }
         if (total > 0) weighted_mean(x, nullptr, n_, w.data(), clusters_.data() + q * d_);
     }

@@ -20,7 +20,9 @@ template <class T> class Ensemble {
     bool all_infinite() const { return !(energy_min_ < no_limit); }
     bool stands_still() const; // the consensus has not changed for many iterations
 
-    bool agrees() const { return std::isfinite(spread_) && spread_ <= options_.atol + options_.tol * std::fabs(mean_); }
+    bool agrees() const {
+        return std::isfinite(spread_) && spread_ <= options_.atol + options_.tol * std::fabs(mean_);
+    }
     bool feasible() const { return best_v_ == 0; }
     index_t nfev() const { return nfev_; }
     double best() const { return best_f_; }

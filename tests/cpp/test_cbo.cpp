@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -43,6 +44,10 @@ double grained(const double* x, index_t d) {
 }
 double grained_and_lifted(const double* x, index_t d) { return grained(x, d) + 65536.0; }
 double flat(const double*, index_t) { return 2; }
+double restless(const double*, index_t) { // values without end, whatever the point
+    static std::atomic<int> calls{0};
+    return 1 + calls++ % 7;
+}
 double nowhere(const double*, index_t) { return undefined; }
 double abyss(const double* x, index_t) { return x[0] > 0.5 ? -inf : x[0]; }
 double partly(const double* x, index_t d) {
@@ -324,8 +329,8 @@ TEST_CASE_TEMPLATE("maxtime: no new iteration begins after it", T, double, float
 
 TEST_CASE_TEMPLATE("stalled: the consensus stands still", T, double, float) {
     CboOptions o = plain();
-    o.alpha = inf, o.drift = 0, o.diffusion = 0, o.tol = 0, o.maxiter = 10000;
-    const auto run = solved<T>(waves, box<T>(2), o);
+    o.alpha = inf, o.drift = 1, o.diffusion = 0, o.tol = 0, o.maxiter = 10000;
+    const auto run = solved<T>(restless, box<T>(2), o);
     CHECK(run.result.status == Status::stalled);
     CHECK(run.result.nit < 200);
 }
@@ -676,10 +681,10 @@ TEST_CASE("golden hashes of whole runs") {
         return hash_of(r.x) ^
                hash_of(r.population.data(), static_cast<std::size_t>(r.population.size()));
     };
-    CHECK(hash(native<double>(ObjectiveId::rastrigin, 20, 200, o)) == 0x98feed226542cd5bu);
-    CHECK(hash(native<float>(ObjectiveId::rastrigin, 20, 200, o)) == 0x777ad0151f518773u);
+    CHECK(hash(native<double>(ObjectiveId::rastrigin, 20, 200, o)) == 0x3546ad93706ed52au);
+    CHECK(hash(native<float>(ObjectiveId::rastrigin, 20, 200, o)) == 0x333d7573b17f4a22u);
     o.dynamics = Dynamics::memory, o.memory_diffusion = 0.3;
-    CHECK(hash(native<double>(ObjectiveId::ackley, 20, 200, o)) == 0x3d4fbcc40eb3c5d9u);
+    CHECK(hash(native<double>(ObjectiveId::ackley, 20, 200, o)) == 0x2ada601feee9b4adu);
     o = hybrid(5000);
     CHECK(hash(native<double>(ObjectiveId::rastrigin, 6, 0, o)) == 0xad347165a7eb12c8u);
     CHECK(hash(native<double>(ObjectiveId::levy, 6, 0, o)) == 0x33822033c9cf04a0u);

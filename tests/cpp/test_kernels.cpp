@@ -380,8 +380,9 @@ TEST_CASE_TEMPLATE("polarize: a consensus for each particle", T, double, float) 
                     const double t = (at(s.x, i * d + k) - at(s.x, j * d + k)) * at(inverse, k);
                     r2 += t * t;
                 }
+                const bool reached = r2 <= 9; // the kernel ends at three widths
                 exponent[static_cast<std::size_t>(j)] =
-                    at(e, j) < inf ? -alpha * at(e, j) - r2 / 2 : -inf;
+                    reached && at(e, j) < inf ? -alpha * at(e, j) - r2 / 2 : -inf;
             }
             const double top = *std::max_element(exponent.begin(), exponent.end());
             double total = 0;
