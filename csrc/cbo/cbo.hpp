@@ -48,7 +48,7 @@ struct CboOptions {
     double gradient_weight = 1;
     double kernel_width = 0.1; // polarised: in units of the box (of x where it is infinite)
     index_t n_minimizers = 0;  // polarised: clusters; 0: every particle its own consensus
-    bool samples = false;      // sampling: draw from exp(-alpha f) instead of minimising
+    bool samples = false;      // sampling: draw from exp(-f) instead of minimising
     bool clip = false;         // at the walls: clip instead of reflect
     bool polish = true;        // hybrid: native L-BFGS-B
     index_t maxiter = std::numeric_limits<index_t>::max();

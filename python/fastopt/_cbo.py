@@ -121,7 +121,7 @@ def cbo(
         Particles per free variable, as in SciPy. Not together with `n_particles`.
     tol, atol : float
         The particles have converged when the standard deviation of their values is at most
-        ``atol + tol * |f|``. For 'hybrid': three restarts in a row that end within this of the best
+        ``atol + tol * |f|``. For 'hybrid': four restarts in a row that end within this of the best
         value end the run, so that a smooth bowl does not cost the whole budget. Defaults 1e-8 and
         0: half the digits of a double, since f is quadratic at a smooth minimum.
     n_particles : int, optional
@@ -159,7 +159,7 @@ def cbo(
         Variables that are whole numbers.
     vectorized : bool
         func takes x of shape (d, n), the transpose of the particle buffer, and returns (n,). It
-        may overwrite x, and must copy what it wants to keep.
+        may overwrite x, and keep it.
     workers : int or map-like
         Evaluate in this many processes (-1: all CPUs), or by ``workers(fn, iterable)``; the points
         are cut into chunks, one task each. Overrides `vectorized`, as in SciPy.
@@ -211,8 +211,8 @@ def cbo(
     n_minimizers : int, optional
         'polarized': number of common consensus points. Default: one for each particle.
     samples : bool
-        'sampling': draw from exp(-alpha f) instead of minimising; the result's population and
-        weights are the sample.
+        'sampling': draw from exp(-f) instead of minimising; the result's population is the
+        sample, its members of equal weight (`weights` are those of the consensus).
     boundary : {'reflect', 'clip'}
         What happens to a particle that leaves the box. Reflection (default) does not pile
         particles up on the faces.
