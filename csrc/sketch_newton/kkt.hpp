@@ -37,6 +37,7 @@ class KktSolver {
     virtual ~KktSolver() = default;
     virtual const char* name() const = 0;
     virtual bool exact() const { return false; } // solves to working accuracy whatever rtol
+    virtual bool checks_curvature() const { return false; } // indefinite along the way is found
     // Prepares for K; `same` tells that W and J are those of the last call.
     virtual Shape factor(const KktSystem& k, bool same) = 0;
     // d with |K d + r| <= rtol |r|.

@@ -11,8 +11,8 @@ namespace {
 enum Stream : std::uint32_t { nystrom_directions = 48 };
 
 // Rates of one core, for choices between methods only.
-constexpr double flops = 30e9, bytes = 10e9;
-constexpr double decimals = 8; // of one Newton run, for the size of the sketch
+constexpr double flops = 45e9, bytes = 20e9;
+constexpr double decimals = 3;            // that one sketch serves, for its size
 
 double seconds_per_pass(const DataMatrix<double>& a) {
     const double entries = static_cast<double>(a.entries());
@@ -72,10 +72,14 @@ Shape ProjectedCg::solve(const double* r, double rtol, double* d) {
     ++iterations;
     for (index_t i = 0; i < n; ++i) rest[i] -= kd[i];
     const double start = euclid(rest.data(), n);
+    // The length of the step in the norm of P, which no scaling of x changes; the error of a Newton
+    // step is measured in it too.
+    double energy = 0;
+    for (index_t i = 0; i < n; ++i) energy += d[i] * kd[i];
     double now = start, rz = 0;
     index_t k = 0;
     Shape shape = Shape::right;
-    for (; now > rtol * first; ++k) {
+    for (;; ++k) {
         if (k == most_ || !std::isfinite(now)) {
             shape = Shape::inaccurate;
             break;
@@ -83,6 +87,8 @@ Shape ProjectedCg::solve(const double* r, double rtol, double* d) {
         pre_.apply(rest.data(), nullptr, z.data(), z.data() + n);
         double rz_next = 0;
         for (index_t i = 0; i < n; ++i) rz_next += rest[i] * z[i];
+        if (now <= rtol * first && rz_next <= rtol * rtol * std::fabs(energy)) break;
+        if (now <= 1e-15 * first) break;
         if (!(rz_next > 0)) {
             shape = k == 0 && rz_next < 0 ? Shape::indefinite : Shape::inaccurate;
             break;
@@ -100,8 +106,7 @@ Shape ProjectedCg::solve(const double* r, double rtol, double* d) {
         for (index_t i = 0; i < n; ++i) rest[i] -= alpha * kd[i];
         now = euclid(rest.data(), n);
     }
-    const double gained = std::log10(start / std::fmax(now, 1e-300));
-    rate_ = k > 0 ? static_cast<double>(k) / std::fmax(gained, 0.1) : 0.0;
+    last_ = k, decimals_ = std::log10(start / std::fmax(now, 1e-300));
     return shape;
 }
 
@@ -150,8 +155,10 @@ Shape SketchPcg::factor(const KktSystem& k, bool) {
                                   "A' diag(w) A + R (fastopt.problems.WeightedGram)");
     const index_t n = k.n;
     k_ = k;
-    fresh_ = stale_;
-    if (stale_) make_sketch(*q);
+    if (stale_) {
+        make_sketch(*q);
+        fresh_ = true, fresh_rate_ = waste_ = 0;
+    }
     std::vector<double> diagonal(static_cast<std::size_t>(n));
     for (index_t i = 0; i < n; ++i) diagonal[i] = k.dw + (q->diagonal ? q->diagonal[i] : q->scalar);
     if (stale_ || q->dense || diagonal != diagonal_) {
@@ -179,9 +186,11 @@ Shape SketchPcg::factor(const KktSystem& k, bool) {
 
 Shape SketchPcg::solve(const double* r, double rtol, double* d) {
     const Shape shape = ProjectedCg::solve(r, rtol, d);
-    if (fresh_ && rate_ > 0) fresh_rate_ = rate_, fresh_ = false;
-    // A new sketch when an old one wastes more than it would cost, over three decimals.
-    if (rate_ > 0 && 3 * (rate_ - fresh_rate_) > cost_) stale_ = true;
+    const double its = static_cast<double>(last_);
+    if (fresh_ && decimals_ > 0.5) fresh_rate_ = its / decimals_, fresh_ = false;
+    // A new sketch once the old one has wasted what a new one costs.
+    waste_ += std::fmax(0.0, its - fresh_rate_ * std::fmax(decimals_, 0.0) - 1);
+    if (fresh_rate_ > 0 && waste_ > cost_) stale_ = true;
     if (shape == Shape::inaccurate) stale_ = true;
     return shape;
 }

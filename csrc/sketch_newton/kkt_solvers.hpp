@@ -47,13 +47,15 @@ class ConstraintPreconditioner {
 // iterate meets the constraints' rows, and K is positive definite among the steps left.
 class ProjectedCg : public KktSolver {
   public:
+    bool checks_curvature() const override { return true; }
     Shape solve(const double* r, double rtol, double* d) override;
 
   protected:
     explicit ProjectedCg(index_t most) : most_(most) {}
     KktSystem k_;
     ConstraintPreconditioner pre_;
-    double rate_ = 0; // iterations for each decimal of the last solve
+    index_t last_ = 0;    // iterations of the last solve
+    double decimals_ = 0; // that it gained
 
   private:
     index_t most_;
@@ -74,7 +76,7 @@ class SketchPcg final : public ProjectedCg {
     Buffer<double> gram_, p_;       // (S D A)'(S D A); P = L L'; lower triangles
     std::vector<double> diagonal_;  // of R + dw I in P
     double fresh_rate_ = 0;         // iterations for each decimal with a new sketch
-    double cost_ = 0;               // of a new sketch, in iterations
+    double cost_ = 0, waste_ = 0;   // of a new sketch, and by the old one, in iterations
     bool stale_ = true, fresh_ = false;
 };
 

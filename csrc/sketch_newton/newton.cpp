@@ -135,6 +135,7 @@ class Newton {
         residual_norm_ = norm(r_);
         if (!choose() || !direction(forcing())) return false;
         if (fast_accept()) return true;
+        if (feasible_descent()) return moves();
         if (!filter_mode_) {
             if (merit_step()) return leave_merit_when_slow();
             to_filter();
@@ -189,7 +190,8 @@ class Newton {
                 d_.assign(n_ + m_, 0.0);
                 shape = solver_->solve(r_.data(), rtol, d_.data());
                 if (shape == Shape::right && !finite(d_)) shape = Shape::singular;
-                if (shape == Shape::right && !solver_->exact() && !curves_up(dw))
+                if (shape == Shape::right && !solver_->exact() && !solver_->checks_curvature() &&
+                    !curves_up(dw))
                     shape = Shape::indefinite;
                 if (shape == Shape::inaccurate && finite(d_) && curves_up(dw) && descends())
                     shape = Shape::right;
@@ -289,6 +291,31 @@ class Newton {
         accept(std::move(full_), std::move(full_l_), 1.0);
         slow_ = 0;
         return moves();
+    }
+
+    // Where x and x + dx are both feasible (no constraints, or linear ones that hold), f itself is the
+    // merit function: no gradients at the trials.
+    bool feasible_descent() {
+        const double slope = dot(p_.g, dx()), held = std::fmax(1e-3 * o_.tol, 1e-13);
+        if (!(slope < 0) || norm_inf(p_.c) > held) return false;
+        if (full_values_ && norm_inf(full_.c) > held) return false;
+        const double slack = 10 * eps * std::fabs(p_.f);
+        for (double alpha = 1; alpha >= shortest;) {
+            NewtonPoint q = trial_at(d_, alpha);
+            const bool known = alpha == 1.0 && full_values_;
+            if (known) q.f = full_.f, q.c = full_.c;
+            if (!known && (alpha == 1.0 || !s_.values(q))) {
+                alpha *= 0.5;
+                continue;
+            }
+            if (norm_inf(q.c) > held) return false;
+            if (q.f <= p_.f + armijo * alpha * slope + slack && s_.derivatives(q)) {
+                slow_ = 0;
+                return accept(std::move(q), multipliers_at(d_, alpha), alpha);
+            }
+            alpha *= 0.5;
+        }
+        return false;
     }
 
     // ---- exact augmented Lagrangian ----------------------------------------------------------------

@@ -14,8 +14,8 @@ namespace {
 
 enum Stream : std::uint32_t { hashes = 40, normals, signs, rows_drawn, mixing_signs, directions };
 
-constexpr index_t cache_bytes = index_t{1} << 19; // of S A kept in the second-level cache
-constexpr index_t row_tile = 256;                 // rows of A between two looks at the hash words
+constexpr index_t widest = 512;   // columns of A in one pass over its rows
+constexpr index_t row_tile = 256; // rows of A handled together
 
 Draw draw_of(const SketchOptions& o, std::uint32_t stream) { return {o.key, o.iteration, stream}; }
 
@@ -30,17 +30,20 @@ index_t nonzeros_of(const SketchOptions& o) {
 std::vector<std::uint32_t> sparse_targets(index_t first, index_t count, const SketchOptions& o) {
     const index_t s = nonzeros_of(o);
     std::vector<std::uint32_t> words(static_cast<std::size_t>(count * s));
-    fill_words(words.data(), static_cast<std::uint64_t>(first * s), count * s, draw_of(o, hashes));
     std::vector<std::uint32_t> low(s), width(s);
     for (index_t k = 0; k < s; ++k) {
         low[k] = static_cast<std::uint32_t>(k * o.size / s);
         width[k] = static_cast<std::uint32_t>((k + 1) * o.size / s) - low[k];
     }
-    for (index_t i = 0; i < count; ++i)
-        for (index_t k = 0; k < s; ++k) {
-            std::uint32_t& word = words[i * s + k];
-            word = ((low[k] + scale_word(word, width[k])) << 1) | (word & 1u);
-        }
+    constexpr index_t tile = 8192; // columns of S
+    parallel_for((count + tile - 1) / tile, o.threads, [&](index_t block) {
+        const index_t at = block * tile, end = std::min(at + tile, count);
+        std::uint32_t* word = words.data() + at * s;
+        fill_words(word, static_cast<std::uint64_t>((first + at) * s), (end - at) * s, draw_of(o, hashes));
+        for (index_t i = at; i < end; ++i)
+            for (index_t k = 0; k < s; ++k, ++word)
+                *word = ((low[k] + scale_word(*word, width[k])) << 1) | (*word & 1u);
+    });
     return words;
 }
 
@@ -50,10 +53,11 @@ template <class T>
 void sparse_dense(const DataMatrix<T>& a, const T* scale, const SketchOptions& o, T* out) {
     const index_t s = nonzeros_of(o), d = a.cols;
     const std::vector<std::uint32_t> targets = sparse_targets(0, a.rows, o);
-    index_t width = cache_bytes / (o.size * static_cast<index_t>(sizeof(T))) / 16 * 16;
-    width = std::clamp<index_t>(width, 32, 512);
-    const index_t n_chunks = (d + width - 1) / width;
-    width = ((d + n_chunks - 1) / n_chunks + 7) / 8 * 8;
+    // Columns do not meet, so their cut changes no bit: as few strips as keep the threads busy, since
+    // whole rows of A stream best.
+    const index_t threads = o.threads > 0 ? o.threads : default_threads();
+    const index_t n_strips = std::max((d + widest - 1) / widest, std::min(threads, d / 64));
+    const index_t width = std::max<index_t>(8, ((d + n_strips - 1) / std::max<index_t>(1, n_strips) + 7) / 8 * 8);
     parallel_for((d + width - 1) / width, o.threads, [&](index_t chunk) {
         Scatter<T> job;
         job.from = a.values + chunk * width, job.to = out + chunk * width;

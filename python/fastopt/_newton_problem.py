@@ -137,7 +137,7 @@ class Sum:
             return self._product
         if self.gram is not None:
             matrix, w, rest = self.gram
-            return matrix, w, np.ascontiguousarray(self._rest(rest))
+            return matrix, w, self._rest(rest)
         full = self._rest(np.zeros(self.n))
         full = full if full.ndim == 2 else np.diag(full)
         return np.ascontiguousarray(0.5 * (full + full.T))
