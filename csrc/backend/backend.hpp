@@ -21,7 +21,8 @@ void release(void* p) noexcept;
 template <class T> class Buffer {
   public:
     Buffer() = default;
-    explicit Buffer(index_t n) : size_(n), data_(static_cast<T*>(allocate(n, sizeof(T))), release) {}
+    explicit Buffer(index_t n)
+        : size_(n), data_(static_cast<T*>(allocate(n, sizeof(T))), release) {}
 
     T* data() const { return data_.get(); }
     index_t size() const { return size_; }
@@ -51,11 +52,12 @@ template <class T> bool potrf(index_t n, T* a, index_t lda);
 
 // y = alpha op(A) x + beta y for A (m x n).
 template <class T>
-void gemv(bool transpose, index_t m, index_t n, T alpha, const T* a, index_t lda, const T* x, T beta,
-          T* y);
+void gemv(bool transpose, index_t m, index_t n, T alpha, const T* a, index_t lda, const T* x,
+          T beta, T* y);
 
 // X = L^-1 B or L'^-1 B in place of B (n x nrhs), L a lower triangle.
-void trsm(bool transpose, index_t n, index_t nrhs, const double* l, index_t ldl, double* b, index_t ldb);
+void trsm(bool transpose, index_t n, index_t nrhs, const double* l, index_t ldl, double* b,
+          index_t ldb);
 
 // A = L D L' (Bunch-Kaufman) of a symmetric matrix given by its lower triangle, in place. Where
 // pivots[k] < 0, rows k - 1 and k share a 2 x 2 block of D. sytrs solves with it, b in place.

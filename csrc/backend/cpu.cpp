@@ -33,7 +33,8 @@ int narrow(index_t n) {
 
 index_t checked_product(index_t rows, index_t cols) {
     index_t product;
-    if (rows < 0 || cols < 0 || __builtin_mul_overflow(rows, cols, &product)) throw std::bad_alloc();
+    if (rows < 0 || cols < 0 || __builtin_mul_overflow(rows, cols, &product))
+        throw std::bad_alloc();
     return product;
 }
 
@@ -41,7 +42,8 @@ void* allocate(index_t n, std::size_t size) {
     const index_t bytes = checked_product(n, static_cast<index_t>(size));
     if (bytes > std::numeric_limits<index_t>::max() - static_cast<index_t>(alignment))
         throw std::bad_alloc();
-    const std::size_t padded = (static_cast<std::size_t>(bytes) + alignment) / alignment * alignment;
+    const std::size_t padded =
+        (static_cast<std::size_t>(bytes) + alignment) / alignment * alignment;
     void* p = std::aligned_alloc(alignment, padded);
     if (!p) throw std::bad_alloc();
     std::memset(p, 0, padded);
@@ -89,21 +91,22 @@ template <> bool potrf<float>(index_t n, float* a, index_t lda) {
 template <>
 void gemv<double>(bool t, index_t m, index_t n, double alpha, const double* a, index_t lda,
                   const double* x, double beta, double* y) {
-    scipy_cblas_dgemv(CblasRowMajor, op(t), narrow(m), narrow(n), alpha, a, narrow(lda), x, 1, beta, y,
-                      1);
+    scipy_cblas_dgemv(CblasRowMajor, op(t), narrow(m), narrow(n), alpha, a, narrow(lda), x, 1, beta,
+                      y, 1);
 }
 
 template <>
-void gemv<float>(bool t, index_t m, index_t n, float alpha, const float* a, index_t lda, const float* x,
-                 float beta, float* y) {
-    scipy_cblas_sgemv(CblasRowMajor, op(t), narrow(m), narrow(n), alpha, a, narrow(lda), x, 1, beta, y,
-                      1);
+void gemv<float>(bool t, index_t m, index_t n, float alpha, const float* a, index_t lda,
+                 const float* x, float beta, float* y) {
+    scipy_cblas_sgemv(CblasRowMajor, op(t), narrow(m), narrow(n), alpha, a, narrow(lda), x, 1, beta,
+                      y, 1);
 }
 
-void trsm(bool transpose, index_t n, index_t nrhs, const double* l, index_t ldl, double* b, index_t ldb) {
+void trsm(bool transpose, index_t n, index_t nrhs, const double* l, index_t ldl, double* b,
+          index_t ldb) {
     if (nrhs == 1 && ldb == 1)
-        return scipy_cblas_dtrsv(CblasRowMajor, CblasLower, op(transpose), CblasNonUnit, narrow(n), l,
-                                 narrow(ldl), b, 1);
+        return scipy_cblas_dtrsv(CblasRowMajor, CblasLower, op(transpose), CblasNonUnit, narrow(n),
+                                 l, narrow(ldl), b, 1);
     scipy_cblas_dtrsm(CblasRowMajor, CblasLeft, CblasLower, op(transpose), CblasNonUnit, narrow(n),
                       narrow(nrhs), 1.0, l, narrow(ldl), b, narrow(ldb));
 }
@@ -122,8 +125,8 @@ void sytrs(index_t n, const double* a, index_t lda, const int* pivots, double* b
 void gelsy(index_t m, index_t n, double* a, index_t lda, double* b, double rcond) {
     const auto pivots = std::make_unique<int[]>(static_cast<std::size_t>(n));
     int rank = 0;
-    const int info = scipy_LAPACKE_dgelsy(LAPACK_ROW_MAJOR, narrow(m), narrow(n), 1, a, narrow(lda), b, 1,
-                                          pivots.get(), rcond, &rank);
+    const int info = scipy_LAPACKE_dgelsy(LAPACK_ROW_MAJOR, narrow(m), narrow(n), 1, a, narrow(lda),
+                                          b, 1, pivots.get(), rcond, &rank);
     if (info < 0) throw BackendError("gelsy refused argument " + std::to_string(-info));
 }
 

@@ -7,15 +7,15 @@
 #include <string>
 
 #include "bindings/monitor.hpp"
+#include "core/parallel.hpp"
 #include "sketch_newton/glm.hpp"
 #include "sketch_newton/newton.hpp"
-#include "core/parallel.hpp"
 #include "sketch_newton/precondition.hpp"
 
 namespace fastopt {
 namespace {
 
-// ---- words --------------------------------------------------------------------------------------
+// ---- words ------------------------------------------------------------------------------------
 
 template <class E> struct Named {
     const char* text;
@@ -23,16 +23,16 @@ template <class E> struct Named {
 };
 
 constexpr Named<SketchKind> kind_words[] = {
-    {"sjlt", SketchKind::sjlt},         {"countsketch", SketchKind::countsketch},
-    {"srht", SketchKind::srht},         {"gaussian", SketchKind::gaussian},
-    {"uniform", SketchKind::uniform},   {"leverage", SketchKind::leverage},
+    {"sjlt", SketchKind::sjlt},       {"countsketch", SketchKind::countsketch},
+    {"srht", SketchKind::srht},       {"gaussian", SketchKind::gaussian},
+    {"uniform", SketchKind::uniform}, {"leverage", SketchKind::leverage},
     {"less", SketchKind::less},
 };
 constexpr Named<LinearSolver> solver_words[] = {
-    {"auto", LinearSolver::automatic},     {"ldl", LinearSolver::ldl},
+    {"auto", LinearSolver::automatic},        {"ldl", LinearSolver::ldl},
     {"sketch-pcg", LinearSolver::sketch_pcg}, {"nystrom-pcg", LinearSolver::nystrom_pcg},
-    {"minres", LinearSolver::minres},      {"kaczmarz", LinearSolver::kaczmarz},
-    {"gaussian", LinearSolver::gaussian},  {"countsketch", LinearSolver::countsketch},
+    {"minres", LinearSolver::minres},         {"kaczmarz", LinearSolver::kaczmarz},
+    {"gaussian", LinearSolver::gaussian},     {"countsketch", LinearSolver::countsketch},
     {"block", LinearSolver::block},
 };
 constexpr Named<Globalisation> globalisation_words[] = {
@@ -54,10 +54,11 @@ E read_word(const char* argument, const std::string& text, const Named<E> (&word
         if (text == w.text) return w.value;
         known += (known.empty() ? "'" : ", '") + std::string(w.text) + "'";
     }
-    throw py::value_error(std::string(argument) + " must be one of " + known + "; got '" + text + "'");
+    throw py::value_error(std::string(argument) + " must be one of " + known + "; got '" + text +
+                          "'");
 }
 
-// ---- data ---------------------------------------------------------------------------------------
+// ---- data -------------------------------------------------------------------------------------
 
 // A data matrix on NumPy's memory, which it keeps alive.
 struct PyMatrix {
@@ -85,8 +86,8 @@ std::shared_ptr<PyMatrix> dense_matrix(const py::array& a) {
 }
 
 template <class T>
-void fill_csr(PyMatrix& out, DataMatrix<T>& view, const py::array& data, const Rows<std::int32_t>& indices,
-              const Rows<std::int64_t>& indptr, index_t cols) {
+void fill_csr(PyMatrix& out, DataMatrix<T>& view, const py::array& data,
+              const Rows<std::int32_t>& indices, const Rows<std::int64_t>& indptr, index_t cols) {
     const auto entries = Rows<T>::ensure(data);
     if (!entries) throw py::error_already_set();
     view = {indptr.size() - 1, cols, entries.data(), indptr.data(), indices.data()};
@@ -95,10 +96,12 @@ void fill_csr(PyMatrix& out, DataMatrix<T>& view, const py::array& data, const R
 
 std::shared_ptr<PyMatrix> csr_matrix(const py::array& data, const Rows<std::int32_t>& indices,
                                      const Rows<std::int64_t>& indptr, index_t cols) {
-    FASTOPT_REQUIRE(indptr.ndim() == 1 && indptr.size() >= 1 && indices.ndim() == 1 && data.ndim() == 1,
+    FASTOPT_REQUIRE(indptr.ndim() == 1 && indptr.size() >= 1 && indices.ndim() == 1 &&
+                        data.ndim() == 1,
                     "data, indices and indptr must be one-dimensional");
     const std::int64_t* p = indptr.data();
-    FASTOPT_REQUIRE(p[0] == 0 && p[indptr.size() - 1] == indices.size() && indices.size() == data.size(),
+    FASTOPT_REQUIRE(p[0] == 0 && p[indptr.size() - 1] == indices.size() &&
+                        indices.size() == data.size(),
                     "indptr must start at 0 and end at the number of entries");
     for (py::ssize_t i = 0; i + 1 < indptr.size(); ++i)
         FASTOPT_REQUIRE(p[i] <= p[i + 1], "indptr must not decrease");
@@ -136,7 +139,8 @@ SketchArguments sketch_arguments(index_t n, index_t size, const std::string& kin
 }
 
 template <class T>
-py::array run_sketch(const DataMatrix<T>& a, SketchOptions o, const std::optional<py::array>& scale) {
+py::array run_sketch(const DataMatrix<T>& a, SketchOptions o,
+                     const std::optional<py::array>& scale) {
     std::optional<Rows<T>> factors;
     if (scale) {
         factors = Rows<T>(*scale);
@@ -152,7 +156,7 @@ py::array run_sketch(const DataMatrix<T>& a, SketchOptions o, const std::optiona
     return share(out, {o.size, a.cols});
 }
 
-// ---- the user's functions ---------------------------------------------------------------------------
+// ---- the user's functions ---------------------------------------------------------------------
 
 class ProductCurvature final : public Curvature {
   public:
@@ -205,7 +209,8 @@ class PyFunctions final : public NewtonFunctions {
     void constraints(const double* x, double* c) override { fill("cons", x, c, m_); }
     void jacobian(const double* x, double* j) override { fill("jac", x, j, m_ * n_); }
 
-    std::shared_ptr<const Curvature> curvature(const double* x, double sigma, const double* l) override {
+    std::shared_ptr<const Curvature> curvature(const double* x, double sigma,
+                                               const double* l) override {
         const py::gil_scoped_acquire gil;
         const py::object w = functions_.attr("hess")(copy_of(x, n_), sigma, copy_of(l, m_));
         if (py::isinstance<py::array>(w)) {
@@ -229,7 +234,8 @@ class PyFunctions final : public NewtonFunctions {
         Gram q;
         q.a = in_double(*parts[0].cast<std::shared_ptr<PyMatrix>>());
         const auto w = parts[1].cast<Rows<double>>(), r = parts[2].cast<Rows<double>>();
-        FASTOPT_REQUIRE(q.a.cols == n_ && w.size() == q.a.rows, "WeightedGram: the shapes do not fit");
+        FASTOPT_REQUIRE(q.a.cols == n_ && w.size() == q.a.rows,
+                        "WeightedGram: the shapes do not fit");
         q.w = w.data();
         if (r.size() == 1 && r.ndim() == 0)
             q.scalar = *r.data();
@@ -283,8 +289,8 @@ class PyNewtonMonitor final : public NewtonMonitor {
     PyMonitor signals_;
 };
 
-py::dict run_newton(const py::object& functions, const Rows<double>& x0, index_t m, const py::dict& given,
-                    const py::object& monitor) {
+py::dict run_newton(const py::object& functions, const Rows<double>& x0, index_t m,
+                    const py::dict& given, const py::object& monitor) {
     NewtonOptions o;
     const auto get = [&](const char* name) { return py::object(given[name]); };
     o.kkt.linear_solver =
@@ -293,8 +299,8 @@ py::dict run_newton(const py::object& functions, const Rows<double>& x0, index_t
     o.kkt.sketch_size = get("sketch_size").cast<index_t>();
     o.kkt.key = {get("key0").cast<std::uint32_t>(), get("key1").cast<std::uint32_t>()};
     o.kkt.threads = get("threads").cast<int>();
-    o.globalisation = read_word("globalisation", get("globalisation").cast<std::string>(),
-                                globalisation_words);
+    o.globalisation =
+        read_word("globalisation", get("globalisation").cast<std::string>(), globalisation_words);
     o.tol = get("tol").cast<double>();
     o.maxiter = get("maxiter").cast<index_t>(), o.maxfev = get("maxfev").cast<index_t>();
     o.maxtime = get("maxtime").cast<double>();
@@ -312,25 +318,27 @@ py::dict run_newton(const py::object& functions, const Rows<double>& x0, index_t
     py::list history;
     for (const NewtonRecord& one : r.history) history.append(record_dict(one));
     const auto jacobian = copy_of(r.jacobian);
-    return py::dict(
-        "x"_a = copy_of(r.x), "l"_a = copy_of(r.l), "gradient"_a = copy_of(r.gradient),
-        "c"_a = copy_of(r.c), "jacobian"_a = jacobian, "fun"_a = r.fun, "optimality"_a = r.optimality,
-        "constr_violation"_a = r.constr_violation, "kkt_residual"_a = r.kkt_residual, "nit"_a = r.nit,
-        "n_restorations"_a = r.n_restorations, "eta1"_a = r.eta1, "eta2"_a = r.eta2,
-        "shift"_a = r.shift, "filter"_a = r.filter, "linear_solver"_a = r.linear_solver,
-        "reason"_a = r.reason, "inner_iterations"_a = r.inner_iterations,
-        "sketch_rows"_a = r.sketch_rows, "n_sketches"_a = r.n_sketches, "singular"_a = r.singular,
-        "code"_a = code(r.status), "success"_a = success(r.status),
-        "unbounded"_a = r.status == Status::unbounded, "maxiter"_a = r.status == Status::maxiter,
-        "maxtime"_a = r.status == Status::maxtime, "history"_a = history);
+    return py::dict("x"_a = copy_of(r.x), "l"_a = copy_of(r.l), "gradient"_a = copy_of(r.gradient),
+                    "c"_a = copy_of(r.c), "jacobian"_a = jacobian, "fun"_a = r.fun,
+                    "optimality"_a = r.optimality, "constr_violation"_a = r.constr_violation,
+                    "kkt_residual"_a = r.kkt_residual, "nit"_a = r.nit,
+                    "n_restorations"_a = r.n_restorations, "eta1"_a = r.eta1, "eta2"_a = r.eta2,
+                    "shift"_a = r.shift, "filter"_a = r.filter, "linear_solver"_a = r.linear_solver,
+                    "reason"_a = r.reason, "inner_iterations"_a = r.inner_iterations,
+                    "sketch_rows"_a = r.sketch_rows, "n_sketches"_a = r.n_sketches,
+                    "singular"_a = r.singular, "code"_a = code(r.status),
+                    "success"_a = success(r.status), "unbounded"_a = r.status == Status::unbounded,
+                    "maxiter"_a = r.status == Status::maxiter,
+                    "maxtime"_a = r.status == Status::maxtime, "history"_a = history);
 }
 
-// ---- generalised linear models ------------------------------------------------------------------------
+// ---- generalised linear models ----------------------------------------------------------------
 
 class PyGlm {
   public:
-    PyGlm(std::shared_ptr<PyMatrix> a, const Rows<double>& y, const std::optional<Rows<double>>& weight,
-          const std::string& family, double l2, double factor, int threads)
+    PyGlm(std::shared_ptr<PyMatrix> a, const Rows<double>& y,
+          const std::optional<Rows<double>>& weight, const std::string& family, double l2,
+          double factor, int threads)
         : a_(std::move(a)), n_(a_->cols()),
           glm_(in_double(*a_), vector_of(y), weight ? vector_of(*weight) : std::vector<double>(),
                read_word("family", family, family_words), l2, factor, threads) {
@@ -392,10 +400,11 @@ void bind_sketch_newton(py::module_& m) {
         .def(
             "sketch",
             [](const PyMatrix& a, index_t size, const std::string& kind, index_t nonzeros,
-               std::uint32_t k0, std::uint32_t k1, int threads, const std::optional<py::array>& scale,
+               std::uint32_t k0, std::uint32_t k1, int threads,
+               const std::optional<py::array>& scale,
                const std::optional<Rows<double>>& probabilities) {
-                SketchArguments s =
-                    sketch_arguments(a.rows(), size, kind, nonzeros, k0, k1, threads, probabilities);
+                SketchArguments s = sketch_arguments(a.rows(), size, kind, nonzeros, k0, k1,
+                                                     threads, probabilities);
                 if (probabilities) s.o.probabilities = s.probabilities.data();
                 return a.single ? run_sketch(a.f32, s.o, scale) : run_sketch(a.f64, s.o, scale);
             },
@@ -450,8 +459,8 @@ void bind_sketch_newton(py::module_& m) {
 
     m.def(
         "sketch_adjoint",
-        [](index_t n, const Rows<double>& y, const std::string& kind, index_t nonzeros, std::uint32_t k0,
-           std::uint32_t k1, const std::optional<Rows<double>>& probabilities) {
+        [](index_t n, const Rows<double>& y, const std::string& kind, index_t nonzeros,
+           std::uint32_t k0, std::uint32_t k1, const std::optional<Rows<double>>& probabilities) {
             FASTOPT_REQUIRE(y.ndim() == 2, "y must have two dimensions");
             SketchArguments s =
                 sketch_arguments(n, y.shape(0), kind, nonzeros, k0, k1, 0, probabilities);
@@ -468,7 +477,8 @@ void bind_sketch_newton(py::module_& m) {
            index_t nonzeros, double rcond, index_t maxiter, std::uint32_t k0, std::uint32_t k1,
            int threads) {
             const DataMatrix<double>& d = in_double(a);
-            FASTOPT_REQUIRE(b.ndim() == 2 && b.shape(1) == d.rows, "b must have one entry per row of A");
+            FASTOPT_REQUIRE(b.ndim() == 2 && b.shape(1) == d.rows,
+                            "b must have one entry per row of A");
             LeastSquaresOptions o;
             o.sketch.kind = read_word("sketch", kind, kind_words);
             o.sketch.size = size, o.sketch.nonzeros = nonzeros, o.sketch.key = {k0, k1};
@@ -481,7 +491,8 @@ void bind_sketch_newton(py::module_& m) {
                 const py::gil_scoped_release nogil;
                 const ScopedPoll poll([&] { signals.poll(); });
                 const LeastSquaresSolver solver(d, o);
-                for (index_t k = 0; k < count; ++k) results.push_back(solver.solve(right + k * d.rows));
+                for (index_t k = 0; k < count; ++k)
+                    results.push_back(solver.solve(right + k * d.rows));
             }
             py::list out;
             for (const LeastSquares& r : results)
@@ -495,9 +506,10 @@ void bind_sketch_newton(py::module_& m) {
         "key1"_a, "threads"_a);
 
     py::class_<PyGlm, std::shared_ptr<PyGlm>>(m, "Glm")
-        .def(py::init<std::shared_ptr<PyMatrix>, const Rows<double>&, const std::optional<Rows<double>>&,
-                      const std::string&, double, double, int>(),
-             "A"_a, "y"_a, "sample_weight"_a, "family"_a, "l2"_a, "factor"_a, "threads"_a)
+        .def(
+            py::init<std::shared_ptr<PyMatrix>, const Rows<double>&,
+                     const std::optional<Rows<double>>&, const std::string&, double, double, int>(),
+            "A"_a, "y"_a, "sample_weight"_a, "family"_a, "l2"_a, "factor"_a, "threads"_a)
         .def("value", &PyGlm::value, "x"_a)
         .def("gradient", &PyGlm::gradient, "x"_a)
         .def("weights", &PyGlm::weights, "x"_a);

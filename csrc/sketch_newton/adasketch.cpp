@@ -10,8 +10,8 @@ namespace fastopt {
 namespace {
 
 constexpr double xi_b = 0.1, beta = 0.1, nu = 1.5, theta = 1; // the paper's constants
-constexpr double least_xi_g = 1e-2;   // of sigma_min(J)^2: below it the paper's method stops
-constexpr double least_delta = 1e-6;  // the authors' floors and ceilings
+constexpr double least_xi_g = 1e-2;  // of sigma_min(J)^2: below it the paper's method stops
+constexpr double least_delta = 1e-6; // the authors' floors and ceilings
 constexpr double eta_limit = 1e8;
 constexpr index_t most_rows = 100000; // of Kaczmarz for one direction
 enum Stream : std::uint32_t { kaczmarz_rows = 32 };
@@ -23,7 +23,8 @@ double frobenius(const double* a, index_t count) {
 }
 
 // The smallest eigenvalue of Z'WZ, Z an orthonormal basis of the null space of J; +inf when empty.
-double least_reduced_curvature(const std::vector<double>& j, const double* w, index_t n, index_t m) {
+double least_reduced_curvature(const std::vector<double>& j, const double* w, index_t n,
+                               index_t m) {
     const index_t k = n - m;
     if (k <= 0) return std::numeric_limits<double>::infinity();
     // eigenvectors of J'J for its n - m smallest eigenvalues span the null space
@@ -39,8 +40,8 @@ double least_reduced_curvature(const std::vector<double>& j, const double* w, in
 
 } // namespace
 
-bool AdaSketch::step(ScaledFunctions& s, NewtonPoint& p, std::vector<double>& l, Merit& merit, Key key,
-                     double& alpha) {
+bool AdaSketch::step(ScaledFunctions& s, NewtonPoint& p, std::vector<double>& l, Merit& merit,
+                     Key key, double& alpha) {
     const index_t n = s.n(), m = s.m(), size = n + m;
     Buffer<double> w(n * n);
     const auto curvature = s.curvature(p, 1.0, l);

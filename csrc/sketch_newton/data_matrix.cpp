@@ -140,8 +140,8 @@ void weighted_gram(const DataMatrix<double>& a, const double* w, double* g, int 
                 for (index_t j = 0; j < n; ++j) to[j] = s * from[j];
             }
             if (negative)
-                gemm<double>(true, false, n, n, count, 1.0, scaled.data(), n, a.values + first * n, n,
-                             1.0, sum, n);
+                gemm<double>(true, false, n, n, count, 1.0, scaled.data(), n, a.values + first * n,
+                             n, 1.0, sum, n);
             else
                 syrk<double>(n, count, 1.0, scaled.data(), n, 1.0, sum, n);
         }

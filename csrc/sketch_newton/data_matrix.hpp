@@ -1,5 +1,5 @@
-// A tall matrix of data, dense by rows or CSR, and the passes over it. Every pass cuts the rows into
-// blocks fixed by the matrix alone, so that results do not depend on the number of threads.
+// A tall matrix of data, dense by rows or CSR, and the passes over it. Every pass cuts the rows
+// into blocks fixed by the matrix alone, so that results do not depend on the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,8 @@ void multiply_gram(const DataMatrix<double>& a, const double* w, const double* v
 // Lower triangle of G (n x n) = A' diag(w) A. Weights may be negative.
 void weighted_gram(const DataMatrix<double>& a, const double* w, double* g, int threads);
 
-// out = A' t with t = h(A x), h given by rows: h(first, last, t) overwrites (A x)_i by t_i. One pass.
+// out = A' t with t = h(A x), h given by rows: h(first, last, t) overwrites (A x)_i by t_i. One
+// pass.
 void accumulate_rows(const DataMatrix<double>& a, const double* x, double* out, int threads,
                      const std::function<void(index_t first, index_t last, double* t)>& h);
 

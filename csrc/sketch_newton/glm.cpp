@@ -34,8 +34,8 @@ template <Family family> Loss loss(double z, double y) {
 }
 
 template <Family family>
-double all_losses(index_t first, index_t last, const double* y, const double* s, double factor, double* z,
-                  double* w) {
+double all_losses(index_t first, index_t last, const double* y, const double* s, double factor,
+                  double* z, double* w) {
     double sum = 0;
     for (index_t i = first; i < last; ++i) {
         const Loss one = loss<family>(z[i], y[i]);

@@ -1,7 +1,7 @@
 // Generalised linear models as objectives:
 //     f(x) = c sum_i s_i loss(a_i'x, y_i) + (l2/2) |x|^2,   c = 1 / sum s_i or 1,
-// with gradient A'r + l2 x and Hessian A' diag(w) A + l2 I. One pass over A gives value, gradient and
-// the weights of the Hessian.
+// with gradient A'r + l2 x and Hessian A' diag(w) A + l2 I. One pass over A gives value, gradient
+// and the weights of the Hessian.
 #pragma once
 
 #include <vector>
@@ -24,7 +24,8 @@ class Glm {
 
     double value(const double* x);
     void gradient(const double* x, double* g);
-    const double* weights(const double* x); // of the Hessian, one per row; valid until the next point
+    const double*
+    weights(const double* x); // of the Hessian, one per row; valid until the next point
     const DataMatrix<double>& data() const { return a_; }
     double l2() const { return l2_; }
     int threads() const { return threads_; }

@@ -31,12 +31,13 @@ void full_kkt(const KktSystem& k, const double* w, double* out) {
         out[i * size + i] += k.dw;
     }
     for (index_t i = 0; i < k.m; ++i) {
-        for (index_t q = 0; q < n; ++q) out[(n + i) * size + q] = out[q * size + n + i] = k.j[i * n + q];
+        for (index_t q = 0; q < n; ++q)
+            out[(n + i) * size + q] = out[q * size + n + i] = k.j[i * n + q];
         out[(n + i) * size + n + i] = -k.dc;
     }
 }
 
-// ---- L D L' ----------------------------------------------------------------------------------------
+// ---- L D L' -----------------------------------------------------------------------------------
 
 Shape LdlSolver::factor(const KktSystem& k, bool same) {
     const index_t n = k.n, size = k.size();
@@ -101,14 +102,19 @@ Shape LdlSolver::solve(const double* r, double, double* d) {
 
 std::unique_ptr<KktSolver> make_solver(LinearSolver solver, const KktOptions& o) {
     switch (solver) {
-    case LinearSolver::sketch_pcg: return std::make_unique<SketchPcg>(o);
-    case LinearSolver::nystrom_pcg: return std::make_unique<NystromPcg>(o);
-    case LinearSolver::minres: return std::make_unique<Minres>();
+    case LinearSolver::sketch_pcg:
+        return std::make_unique<SketchPcg>(o);
+    case LinearSolver::nystrom_pcg:
+        return std::make_unique<NystromPcg>(o);
+    case LinearSolver::minres:
+        return std::make_unique<Minres>();
     case LinearSolver::kaczmarz:
     case LinearSolver::gaussian:
     case LinearSolver::countsketch:
-    case LinearSolver::block: return std::make_unique<SketchAndProject>(solver, o);
-    default: return std::make_unique<LdlSolver>(o.threads);
+    case LinearSolver::block:
+        return std::make_unique<SketchAndProject>(solver, o);
+    default:
+        return std::make_unique<LdlSolver>(o.threads);
     }
 }
 

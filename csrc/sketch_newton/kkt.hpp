@@ -4,6 +4,7 @@
 // They know nothing of where W and r come from.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -43,9 +44,10 @@ class KktSolver {
     // d with |K d + r| <= rtol |r|.
     virtual Shape solve(const double* r, double rtol, double* d) = 0;
 
-    index_t iterations = 0;   // of the inner method so far, products with W
-    index_t sketch_rows = 0;  // of the sketch in use
-    index_t n_sketches = 0;   // made so far
+    std::function<void()> poll = [] {}; // called now and then inside long solves; may throw
+    index_t iterations = 0;             // of the inner method so far, products with W
+    index_t sketch_rows = 0;            // of the sketch in use
+    index_t n_sketches = 0;             // made so far
 };
 
 enum class LinearSolver {

@@ -16,6 +16,7 @@ Shape Minres::solve(const double* r, double rtol, double* d) {
     // K V_k = V_{k+1} T_k; T = Q R by Givens rotations (c, s); d = V R^-1 Q' first e_1.
     double beta = 0, c = 1, c_old = 1, s = 0, s_old = 0, rhs = first;
     for (index_t k = 0; k < most; ++k) {
+        poll();
         k_.multiply(v.data(), q.data());
         ++iterations;
         double alpha = 0;

@@ -12,7 +12,7 @@ enum Stream : std::uint32_t { nystrom_directions = 48 };
 
 // Rates of one core, for choices between methods only.
 constexpr double flops = 45e9, bytes = 20e9;
-constexpr double decimals = 3;            // that one sketch serves, for its size
+constexpr double decimals = 3; // that one sketch serves, for its size
 
 double seconds_per_pass(const DataMatrix<double>& a) {
     const double entries = static_cast<double>(a.entries());
@@ -26,9 +26,10 @@ void cholesky_solve(index_t n, const double* l, double* b, index_t k) {
 
 } // namespace
 
-// ---- constraint preconditioner -----------------------------------------------------------------------
+// ---- constraint preconditioner ----------------------------------------------------------------
 
-bool ConstraintPreconditioner::set(index_t n, index_t m, const double* j, double dc, Inverse inverse) {
+bool ConstraintPreconditioner::set(index_t n, index_t m, const double* j, double dc,
+                                   Inverse inverse) {
     n_ = n, m_ = m, j_ = j, inverse_ = std::move(inverse);
     if (m == 0) return true;
     v_ = Buffer<double>(n * m), s_ = Buffer<double>(m * m);
@@ -55,7 +56,7 @@ void ConstraintPreconditioner::apply(const double* a, const double* b, double* z
     gemv<double>(false, n_, m_, -1.0, v_.data(), m_, y, 1.0, z);
 }
 
-// ---- conjugate gradients ---------------------------------------------------------------------------------
+// ---- conjugate gradients ----------------------------------------------------------------------
 
 // One iteration: one product with W, one application of C.
 Shape ProjectedCg::solve(const double* r, double rtol, double* d) {
@@ -96,6 +97,7 @@ Shape ProjectedCg::solve(const double* r, double rtol, double* d) {
         const double beta = k > 0 ? rz_next / rz : 0.0;
         rz = rz_next;
         for (index_t i = 0; i < size; ++i) p[i] = z[i] + beta * p[i];
+        poll();
         k_.multiply(p.data(), kd.data());
         ++iterations;
         double pkp = 0;
@@ -110,7 +112,7 @@ Shape ProjectedCg::solve(const double* r, double rtol, double* d) {
     return shape;
 }
 
-// ---- sketched Gram matrix -----------------------------------------------------------------------------------
+// ---- sketched Gram matrix ---------------------------------------------------------------------
 
 // The size that makes sketch, S'S and the iterations that follow cheapest: PCG gains
 // log10(sqrt(size / n)) decimals in each.
@@ -195,14 +197,15 @@ Shape SketchPcg::solve(const double* r, double rtol, double* d) {
     return shape;
 }
 
-// ---- Nystrom -----------------------------------------------------------------------------------------------
+// ---- Nystrom ----------------------------------------------------------------------------------
 
 bool NystromPcg::approximate(const KktSystem& k) {
     const index_t n = k.n, l = std::min(rank_, n);
     ++n_sketches, sketch_rows = l;
     // Omega: orthonormal rows from Gaussian ones (Cholesky of their Gram matrix, twice).
     Buffer<double> omega(l * n), y(l * n), g(l * l);
-    fill_normal(omega.data(), 0, l * n, {o_.key, static_cast<std::uint64_t>(n_sketches), nystrom_directions});
+    fill_normal(omega.data(), 0, l * n,
+                {o_.key, static_cast<std::uint64_t>(n_sketches), nystrom_directions});
     for (int pass = 0; pass < 2; ++pass) {
         gemm<double>(false, true, l, l, n, 1.0, omega.data(), n, omega.data(), n, 0.0, g.data(), l);
         if (!potrf<double>(l, g.data(), l)) return false;
@@ -215,7 +218,8 @@ bool NystromPcg::approximate(const KktSystem& k) {
         size = std::hypot(size, euclid(y.data() + i * n, n));
     }
     iterations += l;
-    const double nu = std::sqrt(static_cast<double>(n)) * std::numeric_limits<double>::epsilon() * size;
+    const double nu =
+        std::sqrt(static_cast<double>(n)) * std::numeric_limits<double>::epsilon() * size;
     for (index_t i = 0; i < l * n; ++i) y[i] += nu * omega[i];
     gemm<double>(false, true, l, l, n, 1.0, omega.data(), n, y.data(), n, 0.0, g.data(), l);
     if (!potrf<double>(l, g.data(), l)) return false;
@@ -240,17 +244,18 @@ Shape NystromPcg::factor(const KktSystem& k, bool) {
     const double largest = values_.back();
     const double floor = std::fmax(values_.front(), 1e-12 * std::fmax(largest, 1e-300));
     // P^-1 = (I - U U') / floor + U diag(1 / max(lambda, floor)) U'
-    const bool regular = pre_.set(n, k.m, k.j, k.dc, [this, n, l, floor](double* b, index_t columns) {
-        std::vector<double> c(static_cast<std::size_t>(l * columns));
-        gemm<double>(false, false, l, columns, n, 1.0, vectors_.data(), n, b, columns, 0.0, c.data(),
-                     columns);
-        for (index_t i = 0; i < l; ++i)
-            for (index_t q = 0; q < columns; ++q)
-                c[i * columns + q] *= 1.0 / std::fmax(values_[i], floor) - 1.0 / floor;
-        for (index_t i = 0; i < n * columns; ++i) b[i] /= floor;
-        gemm<double>(true, false, n, columns, l, 1.0, vectors_.data(), n, c.data(), columns, 1.0, b,
-                     columns);
-    });
+    const bool regular =
+        pre_.set(n, k.m, k.j, k.dc, [this, n, l, floor](double* b, index_t columns) {
+            std::vector<double> c(static_cast<std::size_t>(l * columns));
+            gemm<double>(false, false, l, columns, n, 1.0, vectors_.data(), n, b, columns, 0.0,
+                         c.data(), columns);
+            for (index_t i = 0; i < l; ++i)
+                for (index_t q = 0; q < columns; ++q)
+                    c[i * columns + q] *= 1.0 / std::fmax(values_[i], floor) - 1.0 / floor;
+            for (index_t i = 0; i < n * columns; ++i) b[i] /= floor;
+            gemm<double>(true, false, n, columns, l, 1.0, vectors_.data(), n, c.data(), columns,
+                         1.0, b, columns);
+        });
     return regular ? Shape::right : Shape::singular;
 }
 
@@ -263,7 +268,7 @@ Shape NystromPcg::solve(const double* r, double rtol, double* d) {
     return shape;
 }
 
-// ---- cost model --------------------------------------------------------------------------------------------
+// ---- cost model -------------------------------------------------------------------------------
 
 Choice choose_solver(const Curvature& w, index_t n, index_t m) {
     const double dn = static_cast<double>(n), size = static_cast<double>(n + m);
@@ -275,14 +280,15 @@ Choice choose_solver(const Curvature& w, index_t n, index_t m) {
     if (const Gram* q = w.gram()) {
         const double entries = static_cast<double>(q->a.entries());
         const double rows = std::fmax(1.0, static_cast<double>(q->a.rows));
-        const double exact =
-            factorisation + (q->a.sparse() ? entries * entries / rows * 1e-9 : rows * dn * dn / flops);
+        const double exact = factorisation + (q->a.sparse() ? entries * entries / rows * 1e-9
+                                                            : rows * dn * dn / flops);
         const double sketched = static_cast<double>(best_size(q->a)) * dn * dn / flops / 3 +
                                 dn * dn * dn / 3 / flops + 6 * seconds_per_pass(q->a) +
                                 dn * dn * 16 / bytes * 5;
         const bool tall = static_cast<double>(q->a.rows) > 3 * dn;
         if (tall && sketched < 0.8 * exact)
-            return {LinearSolver::sketch_pcg, with("sketching costs less than the Gram matrix", sketched, exact)};
+            return {LinearSolver::sketch_pcg,
+                    with("sketching costs less than the Gram matrix", sketched, exact)};
         return {LinearSolver::ldl, with("the Gram matrix is cheap to form", exact, sketched)};
     }
     if (w.dense()) return {LinearSolver::ldl, "the Hessian is a dense matrix"};

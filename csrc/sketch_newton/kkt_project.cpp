@@ -15,10 +15,14 @@ constexpr index_t most_products = 200000; // n + m dimensional products of one s
 
 const char* SketchAndProject::name() const {
     switch (kind_) {
-    case LinearSolver::kaczmarz: return "kaczmarz";
-    case LinearSolver::gaussian: return "gaussian";
-    case LinearSolver::countsketch: return "countsketch";
-    default: return "block";
+    case LinearSolver::kaczmarz:
+        return "kaczmarz";
+    case LinearSolver::gaussian:
+        return "gaussian";
+    case LinearSolver::countsketch:
+        return "countsketch";
+    default:
+        return "block";
     }
 }
 
@@ -50,17 +54,18 @@ void SketchAndProject::draw(index_t size, index_t width, double* s) {
         for (index_t i = 0; i < size; ++i) order[i] = i;
         fill_words(words.data(), 0, width, at);
         for (index_t q = 0; q < width; ++q) {
-            std::swap(order[q], order[q + scale_word(words[q], static_cast<std::uint32_t>(size - q))]);
+            std::swap(order[q],
+                      order[q + scale_word(words[q], static_cast<std::uint32_t>(size - q))]);
             s[order[q] * width + q] = 1.0;
         }
     }
 }
 
 Shape SketchAndProject::solve(const double* r, double rtol, double* d) {
-    const index_t size = k_.size(), width = kind_ == LinearSolver::kaczmarz
-                                                ? 1
-                                                : std::min(o_.sketch_size > 0 ? o_.sketch_size : block_width,
-                                                           size);
+    const index_t size = k_.size(),
+                  width = kind_ == LinearSolver::kaczmarz
+                              ? 1
+                              : std::min(o_.sketch_size > 0 ? o_.sketch_size : block_width, size);
     std::vector<double> rest(r, r + size), right(width), values(width);
     Buffer<double> s(size * width), y(size * width), g(width * width), step(size);
     std::fill(d, d + size, 0.0);
@@ -69,6 +74,7 @@ Shape SketchAndProject::solve(const double* r, double rtol, double* d) {
     for (index_t k = 0; k * width < most_products; ++k) {
         if (euclid(rest.data(), size) <= rtol * first) return Shape::right;
         ++iterations;
+        poll();
         draw(size, width, s.data());
         // Y = K S;  d -= Y (Y'Y)^+ S'r
         gemm<double>(false, false, size, width, size, 1.0, full_.data(), size, s.data(), width, 0.0,

@@ -27,12 +27,13 @@ class LdlSolver final : public KktSolver {
     std::vector<int> pivots_;
 };
 
-// C = [[P, J'], [J, -dc I]], applied through S = J P^-1 J' + dc I. `inverse` overwrites B (n x k) by
-// P^-1 B.
+// C = [[P, J'], [J, -dc I]], applied through S = J P^-1 J' + dc I. `inverse` overwrites B (n x k)
+// by P^-1 B.
 class ConstraintPreconditioner {
   public:
     using Inverse = std::function<void(double* b, index_t k)>;
-    bool set(index_t n, index_t m, const double* j, double dc, Inverse inverse); // false: S singular
+    bool set(index_t n, index_t m, const double* j, double dc,
+             Inverse inverse); // false: S singular
     // C [z; y] = [a; b], b = nullptr for 0.
     void apply(const double* a, const double* b, double* z, double* y) const;
 
@@ -43,8 +44,8 @@ class ConstraintPreconditioner {
     Buffer<double> v_, s_; // V = P^-1 J' (n x m); S = L L'
 };
 
-// Conjugate gradients on the KKT system with a constraint preconditioner (Gould, Hribar, Nocedal): every
-// iterate meets the constraints' rows, and K is positive definite among the steps left.
+// Conjugate gradients on the KKT system with a constraint preconditioner (Gould, Hribar, Nocedal):
+// every iterate meets the constraints' rows, and K is positive definite among the steps left.
 class ProjectedCg : public KktSolver {
   public:
     bool checks_curvature() const override { return true; }
@@ -61,8 +62,8 @@ class ProjectedCg : public KktSolver {
     index_t most_;
 };
 
-// W = A' diag(w) A + R, preconditioned by (S D A)'(S D A) + R, D = diag(sqrt(w)); the sketch is kept
-// from step to step while the iterations stay few.
+// W = A' diag(w) A + R, preconditioned by (S D A)'(S D A) + R, D = diag(sqrt(w)); the sketch is
+// kept from step to step while the iterations stay few.
 class SketchPcg final : public ProjectedCg {
   public:
     explicit SketchPcg(const KktOptions& o) : ProjectedCg(200), o_(o) {}
@@ -73,15 +74,15 @@ class SketchPcg final : public ProjectedCg {
   private:
     void make_sketch(const Gram& q);
     KktOptions o_;
-    Buffer<double> gram_, p_;       // (S D A)'(S D A); P = L L'; lower triangles
-    std::vector<double> diagonal_;  // of R + dw I in P
-    double fresh_rate_ = 0;         // iterations for each decimal with a new sketch
-    double cost_ = 0, waste_ = 0;   // of a new sketch, and by the old one, in iterations
+    Buffer<double> gram_, p_;      // (S D A)'(S D A); P = L L'; lower triangles
+    std::vector<double> diagonal_; // of R + dw I in P
+    double fresh_rate_ = 0;        // iterations for each decimal with a new sketch
+    double cost_ = 0, waste_ = 0;  // of a new sketch, and by the old one, in iterations
     bool stale_ = true, fresh_ = false;
 };
 
-// Only products with W: randomised Nystrom approximation, its rank doubled until the smallest of its
-// eigenvalues is small beside the shift (Frangella, Tropp, Udell).
+// Only products with W: randomised Nystrom approximation, its rank doubled until the smallest of
+// its eigenvalues is small beside the shift (Frangella, Tropp, Udell).
 class NystromPcg final : public ProjectedCg {
   public:
     explicit NystromPcg(const KktOptions& o) : ProjectedCg(500), o_(o) {}

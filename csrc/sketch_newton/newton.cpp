@@ -11,16 +11,16 @@ namespace fastopt {
 namespace {
 
 constexpr double armijo = 1e-4, eps = std::numeric_limits<double>::epsilon();
-constexpr double shortest = 1e-6;        // step lengths below it count as failure
-constexpr double nu = 1.5;               // eta1 *= nu^2, eta2 /= nu
+constexpr double shortest = 1e-6;          // step lengths below it count as failure
+constexpr double nu = 1.5;                 // eta1 *= nu^2, eta2 /= nu
 constexpr double largest_multiplier = 1e3; // of a least-squares start; larger ones start at zero
-constexpr int patience = 3;              // short steps, or failures, in a row
-constexpr double regular = 1e-8;         // dc for a rank-deficient Jacobian
+constexpr int patience = 3;                // short steps, or failures, in a row
+constexpr double regular = 1e-8;           // dc for a rank-deficient Jacobian
 
 class Newton {
   public:
-    Newton(NewtonFunctions& functions, NewtonMonitor& monitor, const std::vector<double>& x0, index_t m,
-           const NewtonOptions& options)
+    Newton(NewtonFunctions& functions, NewtonMonitor& monitor, const std::vector<double>& x0,
+           index_t m, const NewtonOptions& options)
         : o_(options), s_(functions, monitor, static_cast<index_t>(x0.size()), m, options),
           n_(static_cast<index_t>(x0.size())), m_(m), x0_(x0),
           filter_mode_(options.globalisation == Globalisation::filter) {}
@@ -44,7 +44,9 @@ class Newton {
     // while the merit function judges).
     Status loop() {
         for (;;) {
-            if (converged()) return Status::converged;
+            const bool done = converged();
+            if (k_ > 0 && tell()) return Status::stopped_by_callback;
+            if (done) return Status::converged;
             if (k_ >= o_.maxiter) return Status::maxiter;
             if (Status st = escape(); st != Status::running) return st;
             const bool moved = o_.globalisation == Globalisation::adasketch ? paper_step() : step();
@@ -52,7 +54,6 @@ class Newton {
                 if (Status st = recover(); st != Status::running) return st;
             }
             ++k_;
-            if (tell()) return Status::stopped_by_callback;
         }
     }
 
@@ -89,7 +90,8 @@ class Newton {
             }
         }
         residual_ = r;
-        if (r.worst() < best_residual_.worst() || !(best_residual_.worst() == best_residual_.worst()))
+        if (r.worst() < best_residual_.worst() ||
+            !(best_residual_.worst() == best_residual_.worst()))
             best_ = p_, best_l_ = l_, best_residual_ = r;
         if (r.worst() > o_.tol) return false;
         return r.dual_abs <= o_.tol || ++close_ > 2;
@@ -99,7 +101,8 @@ class Newton {
         std::vector<double> a(n_), b(n_);
         lagrangian_gradient(p_, l.data(), a.data());
         lagrangian_gradient(p_, l_.data(), b.data());
-        return norm(a) <= 0.1 * norm(b) && merit_.value(p_, l.data()) <= merit_.value(p_, l_.data());
+        return norm(a) <= 0.1 * norm(b) &&
+               merit_.value(p_, l.data()) <= merit_.value(p_, l_.data());
     }
 
     Status escape() const {
@@ -108,7 +111,7 @@ class Newton {
     }
 
     bool tell() {
-        const Residual r = s_.residual(p_, l_);
+        const Residual& r = residual_;
         NewtonRecord record;
         record.nit = k_;
         record.nfev = s_.functions().evaluations();
@@ -125,7 +128,7 @@ class Newton {
         return s_.monitor().stop(record);
     }
 
-    // ---- one step ------------------------------------------------------------------------------
+    // ---- one step -----------------------------------------------------------------------------
 
     bool step() {
         w_ = s_.curvature(p_, 1.0, l_);
@@ -133,7 +136,8 @@ class Newton {
         r_ = gl_;
         r_.insert(r_.end(), p_.c.begin(), p_.c.end());
         residual_norm_ = norm(r_);
-        if (!choose() || !direction(forcing())) return false;
+        choose();
+        if (!direction(forcing())) return false;
         if (fast_accept()) return true;
         if (feasible_descent()) return moves();
         if (!filter_mode_) {
@@ -155,8 +159,8 @@ class Newton {
         return ok;
     }
 
-    bool choose() {
-        if (solver_) return true;
+    void choose() {
+        if (solver_) return;
         LinearSolver solver = o_.kkt.linear_solver;
         if (solver == LinearSolver::automatic) {
             Choice choice = choose_solver(*w_, n_, m_);
@@ -165,7 +169,7 @@ class Newton {
             reason_ = "asked for";
         }
         solver_ = make_solver(solver, o_.kkt);
-        return true;
+        solver_->poll = [this] { s_.monitor().poll(); };
     }
 
     // Eisenstat, Walker: quadratic convergence, and no solve more accurate than its step deserves.
@@ -265,7 +269,8 @@ class Newton {
     // False when three steps in a row have not moved x beyond rounding.
     bool moves() {
         double change = 0;
-        for (index_t i = 0; i < n_; ++i) change = std::fmax(change, std::fabs(p_.x[i] - before_[i]));
+        for (index_t i = 0; i < n_; ++i)
+            change = std::fmax(change, std::fabs(p_.x[i] - before_[i]));
         still_ = change <= 4 * eps * std::fmax(1.0, norm_inf(p_.x)) ? still_ + 1 : 0;
         return still_ < patience;
     }
@@ -293,8 +298,8 @@ class Newton {
         return moves();
     }
 
-    // Where x and x + dx are both feasible (no constraints, or linear ones that hold), f itself is the
-    // merit function: no gradients at the trials.
+    // Where x and x + dx are both feasible (no constraints, or linear ones that hold), f itself is
+    // the merit function: no gradients at the trials.
     bool feasible_descent() {
         const double slope = dot(p_.g, dx()), held = std::fmax(1e-3 * o_.tol, 1e-13);
         if (!(slope < 0) || norm_inf(p_.c) > held) return false;
@@ -318,7 +323,7 @@ class Newton {
         return false;
     }
 
-    // ---- exact augmented Lagrangian ----------------------------------------------------------------
+    // ---- exact augmented Lagrangian -----------------------------------------------------------
 
     struct Slopes { // grad M'd = lagrangian + eta1 penalty + eta2 dual
         double lagrangian, penalty, dual;
@@ -363,7 +368,8 @@ class Newton {
         double alpha = 1;
         if (full_values_ && !full_derivatives_) full_derivatives_ = s_.derivatives(full_);
         if (full_values_ && full_derivatives_) {
-            if (lower(full_, full_l_, 1.0)) return accept(std::move(full_), std::move(full_l_), 1.0);
+            if (lower(full_, full_l_, 1.0))
+                return accept(std::move(full_), std::move(full_l_), 1.0);
             if (std::vector<double> d; corrected(full_.c, p_.c, d)) {
                 NewtonPoint q = trial_at(d, 1.0);
                 std::vector<double> l = multipliers_at(d, 1.0);
@@ -405,9 +411,10 @@ class Newton {
         filter_.reset(norm_one(p_.c));
     }
 
-    // Second-order correction: the step for the constraints c(x + dx) + c(x), when it changes dx by no
-    // more than dx.
-    bool corrected(const std::vector<double>& c_then, std::vector<double> c_sum, std::vector<double>& d) {
+    // Second-order correction: the step for the constraints c(x + dx) + c(x), when it changes dx by
+    // no more than dx.
+    bool corrected(const std::vector<double>& c_then, std::vector<double> c_sum,
+                   std::vector<double>& d) {
         if (m_ == 0) return false;
         for (index_t i = 0; i < m_; ++i) c_sum[i] += c_then[i];
         std::vector<double> r(gl_);
@@ -419,7 +426,7 @@ class Newton {
         return std::sqrt(change) <= norm(dx());
     }
 
-    // ---- filter ------------------------------------------------------------------------------------
+    // ---- filter -------------------------------------------------------------------------------
 
     bool filter_step() {
         const double theta = norm_one(p_.c), slope = dot(p_.g, dx());
@@ -473,7 +480,7 @@ class Newton {
         return false;
     }
 
-    // ---- when no step was found ----------------------------------------------------------------------
+    // ---- when no step was found ---------------------------------------------------------------
 
     void reset_multipliers() {
         l_ = least_squares_multipliers(p_);
@@ -547,14 +554,15 @@ class Newton {
         dw_floor_ = 0, slow_ = 0, still_ = 0, last_norm_ = 0;
     }
 
-    // ---- the end -----------------------------------------------------------------------------------
+    // ---- the end ------------------------------------------------------------------------------
 
     NewtonResult finish(Status status) {
         NewtonResult result;
         NewtonPoint& end = status == Status::infeasible && worst_.x.size() ? worst_ : best_;
         if (status == Status::infeasible && worst_.x.size())
             best_l_ = least_squares_multipliers(end), best_residual_ = s_.residual(end, best_l_);
-        if (status == Status::unbounded) end = p_, best_l_ = l_, best_residual_ = s_.residual(p_, l_);
+        if (status == Status::unbounded)
+            end = p_, best_l_ = l_, best_residual_ = s_.residual(p_, l_);
         result.status = status;
         result.singular = singular_ && status == Status::stalled;
         result.x = end.x;
@@ -619,7 +627,8 @@ class Newton {
 NewtonResult solve_newton(NewtonFunctions& functions, NewtonMonitor& monitor,
                           const std::vector<double>& x0, index_t m, const NewtonOptions& options) {
     FASTOPT_REQUIRE(!x0.empty(), "x0 must have at least one entry");
-    FASTOPT_REQUIRE(options.maxiter >= 0 && options.maxfev >= 1, "maxiter and maxfev must be positive");
+    FASTOPT_REQUIRE(options.maxiter >= 0 && options.maxfev >= 1,
+                    "maxiter and maxfev must be positive");
     const ScopedPoll poll([&monitor] { monitor.poll(); });
     return Newton(functions, monitor, x0, m, options).run();
 }

@@ -1,15 +1,15 @@
 // Newton's method for  min f(x)  subject to  c(x) = 0.
 //
-// Each step solves the KKT system of the Lagrangian L = f + l'c (kkt.hpp) and is judged by the exact
-// augmented Lagrangian
+// Each step solves the KKT system of the Lagrangian L = f + l'c (kkt.hpp) and is judged by the
+// exact augmented Lagrangian
 //     M = f + l'c + (eta1/2) |c|^2 + (eta2/2) |g_L|^2,      g_L = grad f + J'l,
 //     grad_x M = g_L + eta2 (Hess_xx L) g_L + eta1 J'c,     grad_l M = c + eta2 J g_L,
 // or, where M fails, by a filter on (|c|_1, f).
 //
 // Sources: Hong, Na, Mahoney, Kolar, "Constrained Optimization via Exact Augmented Lagrangian and
-// Randomized Iterative Sketching" (merit function, penalties, adaptive accuracy); Waechter, Biegler,
-// "On the implementation of an interior-point filter line-search algorithm" (filter, inertia
-// correction, second-order correction); Eisenstat, Walker (1996), forcing terms.
+// Randomized Iterative Sketching" (merit function, penalties, adaptive accuracy); Waechter,
+// Biegler, "On the implementation of an interior-point filter line-search algorithm" (filter,
+// inertia correction, second-order correction); Eisenstat, Walker (1996), forcing terms.
 #pragma once
 
 #include <cmath>
@@ -32,7 +32,7 @@ struct NewtonOptions {
     index_t maxiter = 1000;
     index_t maxfev = std::numeric_limits<index_t>::max();
     double maxtime = std::numeric_limits<double>::infinity(); // seconds
-    bool scale = true;          // work on sf f and sc c
+    bool scale = true;                                        // work on sf f and sc c
     bool record_history = false;
 };
 
@@ -67,7 +67,7 @@ struct NewtonResult {
 NewtonResult solve_newton(NewtonFunctions& functions, NewtonMonitor& monitor,
                           const std::vector<double>& x0, index_t m, const NewtonOptions& options);
 
-// ---- parts, open to tests ------------------------------------------------------------------------
+// ---- parts, open to tests ---------------------------------------------------------------------
 
 // Values and derivatives at a point, scaled.
 struct NewtonPoint {

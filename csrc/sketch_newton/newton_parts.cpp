@@ -70,7 +70,7 @@ std::vector<double> least_squares_multipliers(const NewtonPoint& p) {
     return l;
 }
 
-// ---- scaled functions ----------------------------------------------------------------------------
+// ---- scaled functions -------------------------------------------------------------------------
 
 ScaledFunctions::ScaledFunctions(NewtonFunctions& functions, NewtonMonitor& monitor, index_t n,
                                  index_t m, const NewtonOptions& options)
@@ -158,7 +158,7 @@ Residual ScaledFunctions::residual(const NewtonPoint& p, const std::vector<doubl
     return r;
 }
 
-// ---- filter --------------------------------------------------------------------------------------
+// ---- filter -----------------------------------------------------------------------------------
 
 void Filter::reset(double theta) {
     unit_ = std::fmax(1.0, theta);

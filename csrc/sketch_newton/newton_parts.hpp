@@ -81,8 +81,8 @@ enum class Restored { accepted, stationary, failed };
 Restored restore(ScaledFunctions& s, NewtonPoint& p,
                  const std::function<bool(const NewtonPoint&)>& accept);
 
-// The paper's algorithm to the letter; the loop of Globalisation::adasketch (adasketch.cpp). One step
-// from p, l; false when the paper's method has nothing to offer (J nearly rank deficient).
+// The paper's algorithm to the letter; the loop of Globalisation::adasketch (adasketch.cpp). One
+// step from p, l; false when the paper's method has nothing to offer (J nearly rank deficient).
 struct AdaSketch {
     double delta = 0.1;
     index_t draws = 0; // rows of the KKT system drawn so far

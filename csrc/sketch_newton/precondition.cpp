@@ -25,7 +25,8 @@ void scale(std::vector<double>& v, double by) {
 
 } // namespace
 
-LeastSquaresSolver::LeastSquaresSolver(const DataMatrix<double>& a, const LeastSquaresOptions& options)
+LeastSquaresSolver::LeastSquaresSolver(const DataMatrix<double>& a,
+                                       const LeastSquaresOptions& options)
     : a_(a), o_(options) {
     const index_t n = a.cols;
     FASTOPT_REQUIRE(n >= 1 && a.rows >= n, "A must have at least as many rows as columns");
@@ -49,7 +50,8 @@ LeastSquaresSolver::LeastSquaresSolver(const DataMatrix<double>& a, const LeastS
     }
     rank_ = n;
     if (least > 1e-10 * largest) return;
-    // Singular values of R from the eigenvalues +-sigma of [[0, R'], [R, 0]]; V from the eigenvectors.
+    // Singular values of R from the eigenvalues +-sigma of [[0, R'], [R, 0]]; V from the
+    // eigenvectors.
     const index_t size = 2 * n;
     Buffer<double> both(checked_product(size, size)), values(size);
     for (index_t i = 0; i < n; ++i)
@@ -67,7 +69,8 @@ LeastSquaresSolver::LeastSquaresSolver(const DataMatrix<double>& a, const LeastS
 }
 
 void LeastSquaresSolver::precondition(const double* y, double* x) const {
-    if (l_.size() == 0) return gemv<double>(false, a_.cols, rank_, 1.0, n_.data(), rank_, y, 0.0, x);
+    if (l_.size() == 0)
+        return gemv<double>(false, a_.cols, rank_, 1.0, n_.data(), rank_, y, 0.0, x);
     std::copy_n(y, a_.cols, x);
     trsm(true, a_.cols, 1, l_.data(), a_.cols, x, 1);
 }
@@ -78,8 +81,8 @@ void LeastSquaresSolver::precondition_transposed(const double* x, double* y) con
     trsm(false, a_.cols, 1, l_.data(), a_.cols, y, 1);
 }
 
-// LSQR (Paige, Saunders, 1982) for min |A N y - rest|; x += N y, rest -= A N y. Each iteration reads
-// A twice.
+// LSQR (Paige, Saunders, 1982) for min |A N y - rest|; x += N y, rest -= A N y. Each iteration
+// reads A twice.
 index_t LeastSquaresSolver::refine(std::vector<double>& rest, double* x, bool& converged) const {
     const index_t n = a_.cols, m = a_.rows;
     const int threads = o_.sketch.threads;
@@ -120,7 +123,8 @@ index_t LeastSquaresSolver::refine(std::vector<double>& rest, double* x, bool& c
         const double size = euclid(y);
         // |(A N)'r| = phi alpha |c|; |A N| is about one.
         const double change = std::fabs(phi * alpha * c);
-        if (change <= 4 * eps * std::fmax(size, phi) || phi <= 4 * eps * first || alpha == 0 || beta == 0) {
+        if (change <= 4 * eps * std::fmax(size, phi) || phi <= 4 * eps * first || alpha == 0 ||
+            beta == 0) {
             converged = true;
             break;
         }

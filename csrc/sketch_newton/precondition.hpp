@@ -1,7 +1,7 @@
-// min |A x - b| for tall A: a sketch S A = Q R gives the preconditioner and the first guess, LSQR on
-// A R^-1 the digits, and a second round from the residual the backward stability (Epperly, Meier,
-// Nakatsukasa, "Fast randomized least-squares solvers can be just as accurate and stable as classical
-// direct solvers"; rank-deficient A as in LSRN, Meng, Saunders, Mahoney).
+// min |A x - b| for tall A: a sketch S A = Q R gives the preconditioner and the first guess, LSQR
+// on A R^-1 the digits, and a second round from the residual the backward stability (Epperly,
+// Meier, Nakatsukasa, "Fast randomized least-squares solvers can be just as accurate and stable as
+// classical direct solvers"; rank-deficient A as in LSRN, Meng, Saunders, Mahoney).
 #pragma once
 
 #include "sketch_newton/sketch.hpp"

@@ -7,9 +7,9 @@ namespace fastopt {
 namespace {
 
 constexpr index_t most_steps = 300;
-constexpr index_t first_order_steps = 8;       // then the second-order terms of c join
+constexpr index_t first_order_steps = 8;         // then the second-order terms of c join
 constexpr index_t second_order_dimension = 2000; // above it they are never formed
-constexpr double stationary = 1e-8;            // |J'c| beside max(1, |J|) |c|
+constexpr double stationary = 1e-8;              // |J'c| beside max(1, |J|) |c|
 
 // (J'J + S + mu I) dx = -J'c with S = sum_i c_i Hess c_i or none; false when not positive definite.
 bool full_step(const NewtonPoint& p, const double* second, const std::vector<double>& jc, double mu,
@@ -61,9 +61,10 @@ Restored restore(ScaledFunctions& s, NewtonPoint& p,
         }
         bool moved = false;
         while (!moved && mu < 1e20) {
-            const bool solved = second_order || m > n
-                                    ? full_step(p, second_order ? second.data() : nullptr, jc, mu, dx)
-                                    : short_step(p, mu, dx);
+            const bool solved =
+                second_order || m > n
+                    ? full_step(p, second_order ? second.data() : nullptr, jc, mu, dx)
+                    : short_step(p, mu, dx);
             if (!solved || !finite(dx)) {
                 mu *= 4;
                 continue;

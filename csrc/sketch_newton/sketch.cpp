@@ -39,7 +39,8 @@ std::vector<std::uint32_t> sparse_targets(index_t first, index_t count, const Sk
     parallel_for((count + tile - 1) / tile, o.threads, [&](index_t block) {
         const index_t at = block * tile, end = std::min(at + tile, count);
         std::uint32_t* word = words.data() + at * s;
-        fill_words(word, static_cast<std::uint64_t>((first + at) * s), (end - at) * s, draw_of(o, hashes));
+        fill_words(word, static_cast<std::uint64_t>((first + at) * s), (end - at) * s,
+                   draw_of(o, hashes));
         for (index_t i = at; i < end; ++i)
             for (index_t k = 0; k < s; ++k, ++word)
                 *word = ((low[k] + scale_word(*word, width[k])) << 1) | (*word & 1u);
@@ -47,17 +48,18 @@ std::vector<std::uint32_t> sparse_targets(index_t first, index_t count, const Sk
     return words;
 }
 
-// ---- SJLT and CountSketch: one pass over A --------------------------------------------------------
+// ---- SJLT and CountSketch: one pass over A ----------------------------------------------------
 
 template <class T>
 void sparse_dense(const DataMatrix<T>& a, const T* scale, const SketchOptions& o, T* out) {
     const index_t s = nonzeros_of(o), d = a.cols;
     const std::vector<std::uint32_t> targets = sparse_targets(0, a.rows, o);
-    // Columns do not meet, so their cut changes no bit: as few strips as keep the threads busy, since
-    // whole rows of A stream best.
+    // Columns do not meet, so their cut changes no bit: as few strips as keep the threads busy,
+    // since whole rows of A stream best.
     const index_t threads = o.threads > 0 ? o.threads : default_threads();
     const index_t n_strips = std::max((d + widest - 1) / widest, std::min(threads, d / 64));
-    const index_t width = std::max<index_t>(8, ((d + n_strips - 1) / std::max<index_t>(1, n_strips) + 7) / 8 * 8);
+    const index_t width =
+        std::max<index_t>(8, ((d + n_strips - 1) / std::max<index_t>(1, n_strips) + 7) / 8 * 8);
     parallel_for((d + width - 1) / width, o.threads, [&](index_t chunk) {
         Scatter<T> job;
         job.from = a.values + chunk * width, job.to = out + chunk * width;
@@ -86,7 +88,7 @@ void sparse_csr(const DataMatrix<T>& a, const T* scale, const SketchOptions& o, 
     });
 }
 
-// ---- Gaussian -------------------------------------------------------------------------------------
+// ---- Gaussian ---------------------------------------------------------------------------------
 
 template <class T>
 void gaussian(const DataMatrix<T>& a, const T* scale, const SketchOptions& o, T* out) {
@@ -105,8 +107,8 @@ void gaussian(const DataMatrix<T>& a, const T* scale, const SketchOptions& o, T*
                 for (index_t i = 0; i < rows; ++i) row[i] *= scale ? unit * scale[r + i] : unit;
             }
             if (!a.sparse()) {
-                gemm<T>(false, false, count, d, rows, T(1), part.data(), rows, a.values + r * d, d, T(1),
-                        out + first * d, d);
+                gemm<T>(false, false, count, d, rows, T(1), part.data(), rows, a.values + r * d, d,
+                        T(1), out + first * d, d);
                 continue;
             }
             for (index_t i = 0; i < rows; ++i)
@@ -117,7 +119,7 @@ void gaussian(const DataMatrix<T>& a, const T* scale, const SketchOptions& o, T*
     });
 }
 
-// ---- SRHT -----------------------------------------------------------------------------------------
+// ---- SRHT -------------------------------------------------------------------------------------
 
 index_t padded_length(index_t n) {
     index_t p = 1;
@@ -163,7 +165,8 @@ void srht(const DataMatrix<T>& a, const T* scale, const SketchOptions& o, T* out
             T factor = scale ? unit * scale[i] : unit;
             if (sign[i / 32] >> (i % 32) & 1u) factor = -factor;
             if (!a.sparse()) {
-                for (index_t j = 0; j < count; ++j) x[i * count + j] = factor * a.values[i * d + c0 + j];
+                for (index_t j = 0; j < count; ++j)
+                    x[i * count + j] = factor * a.values[i * d + c0 + j];
             } else {
                 for (index_t e = a.indptr[i]; e < a.indptr[i + 1]; ++e)
                     if (const index_t j = a.indices[e] - c0; j >= 0 && j < count)
@@ -176,11 +179,11 @@ void srht(const DataMatrix<T>& a, const T* scale, const SketchOptions& o, T* out
     });
 }
 
-// ---- row sampling: each row of S holds `mixed` rows of the data -----------------------------------------
+// ---- row sampling: each row of S holds `mixed` rows of the data -------------------------------
 
 struct Sampled {
     index_t mixed;
-    std::vector<index_t> row;    // size x mixed
+    std::vector<index_t> row; // size x mixed
     std::vector<double> factor;
 };
 
@@ -249,11 +252,14 @@ void sketch(const DataMatrix<T>& a, const T* scale, const SketchOptions& o, T* o
     case SketchKind::sjlt:
     case SketchKind::countsketch:
         return a.sparse() ? sparse_csr(a, scale, o, out) : sparse_dense(a, scale, o, out);
-    case SketchKind::gaussian: return gaussian(a, scale, o, out);
-    case SketchKind::srht: return srht(a, scale, o, out);
+    case SketchKind::gaussian:
+        return gaussian(a, scale, o, out);
+    case SketchKind::srht:
+        return srht(a, scale, o, out);
     case SketchKind::uniform:
     case SketchKind::leverage:
-    case SketchKind::less: return sampling(a, scale, o, out);
+    case SketchKind::less:
+        return sampling(a, scale, o, out);
     }
 }
 
@@ -275,7 +281,8 @@ void sketch_adjoint(index_t n, const double* y, index_t cols, const SketchOption
         for (index_t r = 0; r < o.size; ++r) {
             fill_normal(row.data(), static_cast<std::uint64_t>(r * n), n, draw_of(o, normals));
             for (index_t i = 0; i < n; ++i)
-                for (index_t j = 0; j < cols; ++j) out[i * cols + j] += unit * row[i] * y[r * cols + j];
+                for (index_t j = 0; j < cols; ++j)
+                    out[i * cols + j] += unit * row[i] * y[r * cols + j];
         }
     } else if (o.kind == SketchKind::srht) {
         const index_t length = padded_length(n);
@@ -289,7 +296,8 @@ void sketch_adjoint(index_t n, const double* y, index_t cols, const SketchOption
         hadamard(x.data(), length, cols); // H is symmetric
         for (index_t i = 0; i < n; ++i)
             for (index_t j = 0; j < cols; ++j)
-                out[i * cols + j] = (sign[i / 32] >> (i % 32) & 1u) ? -x[i * cols + j] : x[i * cols + j];
+                out[i * cols + j] =
+                    (sign[i / 32] >> (i % 32) & 1u) ? -x[i * cols + j] : x[i * cols + j];
     } else {
         const Sampled s = sample_rows(n, o);
         for (index_t k = 0; k < o.size * s.mixed; ++k)
@@ -299,7 +307,8 @@ void sketch_adjoint(index_t n, const double* y, index_t cols, const SketchOption
 }
 
 template <class T>
-std::vector<double> row_probabilities(const DataMatrix<T>& a, const T* scale, const SketchOptions& o) {
+std::vector<double> row_probabilities(const DataMatrix<T>& a, const T* scale,
+                                      const SketchOptions& o) {
     constexpr index_t k = 8; // random directions
     const index_t n = a.rows, d = a.cols;
     SketchOptions first = o;
@@ -315,7 +324,8 @@ std::vector<double> row_probabilities(const DataMatrix<T>& a, const T* scale, co
     for (index_t i = 0; i < d; ++i) // L = R', a zero pivot (dependent column) made harmless
         for (index_t j = i; j < d; ++j) l[j * d + i] = r[i * d + j];
     for (index_t i = 0; i < d; ++i)
-        if (std::fabs(l[i * d + i]) <= 1e-12 * largest) l[i * d + i] = largest > 0 ? 1e6 * largest : 1.0;
+        if (std::fabs(l[i * d + i]) <= 1e-12 * largest)
+            l[i * d + i] = largest > 0 ? 1e6 * largest : 1.0;
     fill_normal(v.data(), 0, d * k, draw_of(o, directions));
     trsm(true, d, k, l.data(), d, v.data(), k); // V = R^-1 G
     Buffer<T> vt(d * k);
@@ -326,7 +336,8 @@ std::vector<double> row_probabilities(const DataMatrix<T>& a, const T* scale, co
         const index_t r0 = block * row_tile, rows = std::min(row_tile, n - r0);
         Buffer<T> z(rows * k);
         if (!a.sparse())
-            gemm<T>(false, false, rows, k, d, T(1), a.values + r0 * d, d, vt.data(), k, T(0), z.data(), k);
+            gemm<T>(false, false, rows, k, d, T(1), a.values + r0 * d, d, vt.data(), k, T(0),
+                    z.data(), k);
         else
             for (index_t i = 0; i < rows; ++i)
                 for (index_t e = a.indptr[r0 + i]; e < a.indptr[r0 + i + 1]; ++e)
@@ -339,7 +350,8 @@ std::vector<double> row_probabilities(const DataMatrix<T>& a, const T* scale, co
             p[r0 + i] = s * s * sum;
         }
     });
-    const double total = std::accumulate(p.begin(), p.end(), 0.0), even = 1.0 / static_cast<double>(n);
+    const double total = std::accumulate(p.begin(), p.end(), 0.0),
+                 even = 1.0 / static_cast<double>(n);
     for (double& x : p) x = total > 0 ? 0.9 * x / total + 0.1 * even : even;
     return p;
 }

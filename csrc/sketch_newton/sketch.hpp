@@ -1,7 +1,7 @@
 // Random matrices S (size x n) with E[S'S] = I, applied to tall data without being formed.
 //
-// Every entry of S is a pure function of (key, iteration, position), so a sketch is the same for any
-// number of threads, and S A and S b of separate calls belong together.
+// Every entry of S is a pure function of (key, iteration, position), so a sketch is the same for
+// any number of threads, and S A and S b of separate calls belong together.
 //
 // Sources: Kane, Nelson (2014), sparse Johnson-Lindenstrauss transforms (SJLT); Clarkson, Woodruff
 // (2013), CountSketch; Ailon, Chazelle (2006), Tropp (2011), SRHT; Drineas, Mahoney et al. (2012),
@@ -16,7 +16,7 @@
 namespace fastopt {
 
 enum class SketchKind {
-    sjlt,        // `nonzeros` entries +-1/sqrt(nonzeros) a column, one in each of as many row blocks
+    sjlt, // `nonzeros` entries +-1/sqrt(nonzeros) a column, one in each of as many row blocks
     countsketch, // one entry +-1 a column
     srht,        // rows of a randomly signed Hadamard matrix, without replacement
     gaussian,    // N(0, 1/size)
@@ -40,10 +40,11 @@ template <class T>
 void sketch(const DataMatrix<T>& a, const T* scale, const SketchOptions& options, T* out);
 
 // out (n x cols) = S'Y for Y (size x cols).
-void sketch_adjoint(index_t n, const double* y, index_t cols, const SketchOptions& options, double* out);
+void sketch_adjoint(index_t n, const double* y, index_t cols, const SketchOptions& options,
+                    double* out);
 
-// Probabilities of the rows of diag(scale) A: nine tenths of their leverage scores, estimated with an
-// SJLT and eight random directions, and one tenth of a uniform distribution.
+// Probabilities of the rows of diag(scale) A: nine tenths of their leverage scores, estimated with
+// an SJLT and eight random directions, and one tenth of a uniform distribution.
 template <class T>
 std::vector<double> row_probabilities(const DataMatrix<T>& a, const T* scale,
                                       const SketchOptions& options);

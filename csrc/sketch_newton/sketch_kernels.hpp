@@ -9,8 +9,9 @@ template <class T> struct Scatter {
     const T* from = nullptr; // rows x cols, leading dimension `from_ld`
     T* to = nullptr;         // leading dimension `to_ld`
     index_t from_ld = 0, to_ld = 0, rows = 0, cols = 0, nonzeros = 0;
-    const std::uint32_t* target = nullptr; // rows x nonzeros: row of `to`, shifted left by one; sign bit
-    const T* scale = nullptr;              // one per row, or nullptr
+    const std::uint32_t* target =
+        nullptr;              // rows x nonzeros: row of `to`, shifted left by one; sign bit
+    const T* scale = nullptr; // one per row, or nullptr
     T unit = 1;
 };
 

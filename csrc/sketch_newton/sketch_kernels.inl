@@ -12,8 +12,8 @@ static inline void prefetch_row(const void* p, index_t bytes, bool write) {
 
 // One source row into `count` destination rows, which differ. Four at a time share the loads.
 template <class T>
-static inline void scatter_four(const T* FASTOPT_RESTRICT x, index_t n, T size, const std::uint32_t* target,
-                                T* to, index_t ld) {
+static inline void scatter_four(const T* FASTOPT_RESTRICT x, index_t n, T size,
+                                const std::uint32_t* target, T* to, index_t ld) {
     T* FASTOPT_RESTRICT a = to + static_cast<index_t>(target[0] >> 1) * ld;
     T* FASTOPT_RESTRICT b = to + static_cast<index_t>(target[1] >> 1) * ld;
     T* FASTOPT_RESTRICT c = to + static_cast<index_t>(target[2] >> 1) * ld;
@@ -30,8 +30,8 @@ static inline void scatter_four(const T* FASTOPT_RESTRICT x, index_t n, T size, 
 }
 
 template <class T>
-static inline void scatter_one(const T* FASTOPT_RESTRICT x, index_t n, T size, std::uint32_t target, T* to,
-                               index_t ld) {
+static inline void scatter_one(const T* FASTOPT_RESTRICT x, index_t n, T size, std::uint32_t target,
+                               T* to, index_t ld) {
     T* FASTOPT_RESTRICT a = to + static_cast<index_t>(target >> 1) * ld;
     const T s = (target & 1u) ? -size : size;
     for (index_t j = 0; j < n; ++j) a[j] += s * x[j];

@@ -51,5 +51,7 @@ def derivative(
         else:
             backward = x.copy()
             backward[k] -= step
-            columns.append((np.atleast_1d(fun(forward)) - np.atleast_1d(fun(backward))) / (2 * step))
+            columns.append(
+                (np.atleast_1d(fun(forward)) - np.atleast_1d(fun(backward))) / (2 * step)
+            )
     return np.array(columns, dtype=np.float64).T

@@ -34,7 +34,9 @@ def native_matrix(matrix: Any, name: str = "A", *, single: bool = False) -> Any:
         )
     array = np.asarray(matrix)
     if array.ndim != 2:
-        raise ValueError(f"{name} must be a matrix with two dimensions; its shape is {array.shape}.")
+        raise ValueError(
+            f"{name} must be a matrix with two dimensions; its shape is {array.shape}."
+        )
     kind = np.float32 if single and array.dtype == np.float32 else np.float64
     return module.Matrix(np.ascontiguousarray(_real(array, kind, name)))
 
@@ -51,8 +53,8 @@ def _real(values: Any, kind: Any, name: str) -> Any:
 class WeightedGram(LinearOperator):  # type: ignore[misc]
     """The matrix A' diag(w) A + R, to be returned by `hess`.
 
-    `sketch_newton` sketches A instead of forming the product when that is faster. Everywhere else it
-    is a `scipy.sparse.linalg.LinearOperator`.
+    `sketch_newton` sketches A instead of forming the product when that is faster. Everywhere else
+    it is a `scipy.sparse.linalg.LinearOperator`.
 
     Parameters
     ----------
@@ -108,7 +110,8 @@ def _read_rest(rest: Any, n: int) -> Array:
     array = np.asarray(rest, dtype=np.float64)
     if array.shape not in ((), (n,), (n, n)):
         raise ValueError(
-            f"R must be a number, a diagonal ({n},) or a matrix ({n}, {n}); its shape is {array.shape}."
+            f"R must be a number, a diagonal ({n},) or a matrix ({n}, {n}); its shape is "
+            f"{array.shape}."
         )
     return array
 

@@ -29,8 +29,8 @@ def lstsq(
 ) -> OptimizeResult:
     """Minimise |A x - b| for a tall A, dense or sparse.
 
-    A sketch of A gives a preconditioner with a condition number near 9 whatever that of A, LSQR with
-    it the solution, and a second round from the residual makes it as accurate as by Householder QR.
+    A sketch of A gives a preconditioner with a condition number near 9 whatever that of A, LSQR
+    with it the solution, and a second round from the residual makes it as accurate as by Householder QR.
     Where A is rank-deficient the solution of least norm is found.
 
     Parameters
@@ -75,7 +75,8 @@ def lstsq(
         raise ValueError(f"b must have one entry per row of A, {rows}; its shape is {right.shape}.")
     if rows < n or n < 1:
         raise ValueError(
-            f"A must have at least as many rows as columns, and a column; its shape is {(rows, n)}. "
+            f"A must have at least as many rows as columns, and a column; its shape is "
+            f"{(rows, n)}. "
             "numpy.linalg.lstsq solves wide systems."
         )
     entries = A.data if issparse(A) else np.asarray(A)

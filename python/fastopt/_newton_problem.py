@@ -1,4 +1,4 @@
-"""From SciPy's ways to state derivatives and equality constraints to the five functions of the core."""
+"""From SciPy's ways to state derivatives and equalities to the five functions of the core."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ class Memo:
     """The last point and what was computed there."""
 
     def __init__(self, compute: Callable[[Array], Any]) -> None:
-        self._compute, self._x, self._value = compute, None, None
+        self._compute = compute
+        self._x: Array | None = None
+        self._value: Any = None
         self.calls = 0
 
     def __call__(self, x: Array) -> Any:
@@ -56,7 +58,7 @@ class Memo:
         return self._value
 
 
-# ---- Hessians ------------------------------------------------------------------------------------
+# ---- Hessians ----------------------------------------------------------------------------------
 
 
 class QuasiNewton:
@@ -81,9 +83,7 @@ class QuasiNewton:
 
 def _checked_hessian(value: Any, n: int, whose: str) -> Any:
     """Dense (n, n), WeightedGram, LinearOperator, or a sparse matrix."""
-    if isinstance(value, LinearOperator):
-        shape = value.shape
-    elif issparse(value):
+    if isinstance(value, LinearOperator) or issparse(value):
         shape = value.shape
     else:
         value = np.atleast_2d(np.asarray(value, dtype=np.float64))
@@ -156,7 +156,7 @@ class Sum:
         return out
 
 
-# ---- the objective ---------------------------------------------------------------------------------
+# ---- the objective -----------------------------------------------------------------------------
 
 
 class Objective:
@@ -277,10 +277,10 @@ class Objective:
 
     def _gradient(self, x: Array) -> Array:
         if self._scheme == "cs":
-            return derivative(self._complex_value, x, "cs", self._rel_step)[0]
+            return np.asarray(derivative(self._complex_value, x, "cs", self._rel_step)[0])
         if self._scheme is not None:
             at_x = np.atleast_1d(self.value(x))
-            return derivative(self._value, x, self._scheme, self._rel_step, at_x)[0]
+            return np.asarray(derivative(self._value, x, self._scheme, self._rel_step, at_x)[0])
         if self._pair:
             self.value(x)
             at, gradient = self._paired
@@ -288,8 +288,8 @@ class Objective:
                 self._value(x)
                 at, gradient = self._paired
             self.njev += 1
-            return self._read_gradient(gradient)
-        return self._raw_gradient(x).real
+            return np.asarray(self._read_gradient(gradient).real)
+        return np.asarray(self._raw_gradient(x).real)
 
     def _raw_gradient(self, x: Any) -> Any:
         self.njev += 1
@@ -303,7 +303,8 @@ class Objective:
         gradient = gradient.astype(np.complex128 if np.iscomplexobj(gradient) else np.float64)
         if gradient.size != self._n:
             raise ValueError(
-                f"jac must return the gradient, {self._n} numbers; it returned shape {gradient.shape}."
+                f"jac must return the gradient, {self._n} numbers; it returned shape "
+                f"{gradient.shape}."
             )
         return gradient.ravel()
 
@@ -311,7 +312,7 @@ class Objective:
         return self._hess(x)
 
 
-# ---- constraints -------------------------------------------------------------------------------------
+# ---- constraints -------------------------------------------------------------------------------
 
 
 class Equality:
@@ -343,7 +344,9 @@ class Equality:
             raise ValueError(
                 f"jac of a constraint must be callable or one of {METHODS}; got {jac!r}."
             )
-        self._quasi = QuasiNewton(hess, x0.size) if isinstance(hess, HessianUpdateStrategy) else None
+        self._quasi = (
+            QuasiNewton(hess, x0.size) if isinstance(hess, HessianUpdateStrategy) else None
+        )
         self._hess = hess
 
     @property
@@ -518,7 +521,7 @@ def refuse_bounds(bounds: Any) -> None:
         raise ValueError(_EQUALITIES_ONLY.format(what="bounds are inequalities"))
 
 
-# ---- what the core calls ---------------------------------------------------------------------------------
+# ---- what the core calls -----------------------------------------------------------------------
 
 
 class Functions:

@@ -36,10 +36,10 @@ def sketch(
     size : int
         Rows of S.
     kind : str
-        'sjlt' (default): `nonzeros` entries +-1/sqrt(nonzeros) in each column of S, the fastest that
-        is safe for coherent data. 'countsketch': one entry. 'srht': rows of a randomly signed
-        Hadamard matrix. 'gaussian'. 'uniform', 'leverage': rows of A, drawn uniformly or by leverage
-        scores. 'less': rows of S that mix `nonzeros` rows of A drawn by leverage scores.
+        'sjlt' (default): `nonzeros` entries +-1/sqrt(nonzeros) in each column of S, the fastest
+        that is safe for coherent data. 'countsketch': one entry. 'srht': rows of a randomly signed
+        Hadamard matrix. 'gaussian'. 'uniform', 'leverage': rows of A, drawn uniformly or by
+        leverage scores. 'less': rows of S that mix `nonzeros` rows of A drawn by leverage scores.
     nonzeros : int, optional
         For 'sjlt' (default 4) and 'less' (8).
     scale : array_like (rows,), optional
@@ -73,6 +73,12 @@ def sketch(
     rows = matrix.shape[0]
     if rows < 1:
         raise ValueError("A must have at least one row.")
+    if scale is not None:
+        scale = np.asarray(scale, dtype=np.float64)
+        if scale.shape != (rows,):
+            raise ValueError(
+                f"scale must have {rows} entries, one per row; its shape is {scale.shape}."
+            )
     key = draw_key(rng, None)
     probabilities = None
     n_threads = 0 if threads is None else integer("threads", threads, 1)

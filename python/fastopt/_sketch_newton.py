@@ -63,7 +63,9 @@ def _listener(callback: Any) -> Callable[[OptimizeResult], Any]:
         return lambda result: callback(result.x)
     if set(parameters) == {"intermediate_result"}:
         return lambda result: callback(intermediate_result=result)
-    positional = [p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    positional = [
+        p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
     if len([p for p in positional if p.default is p.empty]) >= 2:
         return lambda result: callback(result.x, result)
     return lambda result: callback(result.x)
@@ -161,13 +163,13 @@ def sketch_newton(
         Wanted KKT residual of the problem as stated, the larger of |grad f + J'v|_inf, relative to
         |grad f|_inf where that exceeds 1 and rounding forbids more, and |c|_inf. Default 1e-8.
     callback : callable, optional
-        ``callback(intermediate_result)`` if its parameter has this name, ``callback(xk, state)``, or
-        ``callback(xk)``. A true return value or StopIteration ends the run.
+        ``callback(intermediate_result)`` if its parameter has this name, ``callback(xk, state)``,
+        or ``callback(xk)``. A true return value or StopIteration ends the run.
     linear_solver : str
         'auto' (default): by estimated cost. 'ldl': dense Bunch-Kaufman. 'sketch-pcg': conjugate
         gradients preconditioned by a sketch of A, for a WeightedGram. 'nystrom-pcg', 'minres': only
-        products with the Hessian. 'kaczmarz', 'gaussian', 'countsketch', 'block': sketch-and-project
-        on the KKT matrix. 'adasketch': the whole method of Hong, Na, Mahoney and Kolar to the
+        products with the Hessian. 'kaczmarz', 'gaussian', 'countsketch', 'block': sketch-and-
+        project on the KKT matrix. 'adasketch': the whole method of Hong, Na, Mahoney and Kolar to the
         letter, for comparisons.
     sketch : {'sjlt', 'countsketch', 'srht', 'gaussian', 'uniform', 'leverage', 'less'}
         Kind of the sketch of 'sketch-pcg'.
@@ -212,9 +214,9 @@ def sketch_newton(
 
     References
     ----------
-    Hong, Na, Mahoney, Kolar, "Constrained Optimization via Exact Augmented Lagrangian and Randomized
-    Iterative Sketching", 2023. Pilanci, Wainwright, "Newton Sketch", 2017. Waechter, Biegler, "On the
-    implementation of an interior-point filter line-search algorithm", 2006.
+    Hong, Na, Mahoney, Kolar, "Constrained Optimization via Exact Augmented Lagrangian and
+    Randomized Iterative Sketching", 2023. Pilanci, Wainwright, "Newton Sketch", 2017. Waechter,
+    Biegler, "On the implementation of an interior-point filter line-search algorithm", 2006.
 
     Examples
     --------
@@ -273,7 +275,9 @@ def _read_x0(x0: ArrayLike) -> Array:
     except (TypeError, ValueError):
         raise ValueError(f"x0 must be an array of real numbers; got {x0!r:.60}.") from None
     if start.ndim != 1 or start.size == 0:
-        raise ValueError(f"'x0' must only have one dimension, and an entry; its shape is {start.shape}.")
+        raise ValueError(
+            f"'x0' must only have one dimension, and an entry; its shape is {start.shape}."
+        )
     if not np.all(np.isfinite(start)):
         raise ValueError("x0 must be finite.")
     return start
