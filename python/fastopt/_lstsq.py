@@ -30,8 +30,8 @@ def lstsq(
     """Minimise |A x - b| for a tall A, dense or sparse.
 
     A sketch of A gives a preconditioner with a condition number near 9 whatever that of A, LSQR
-    with it the solution, and a second round from the residual makes it as accurate as by Householder QR.
-    Where A is rank-deficient the solution of least norm is found.
+    with it the solution, and a second round from the residual makes it as accurate as by
+    Householder QR. Where A is rank-deficient the solution of least norm is found.
 
     Parameters
     ----------

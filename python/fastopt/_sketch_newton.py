@@ -169,7 +169,7 @@ def sketch_newton(
         'auto' (default): by estimated cost. 'ldl': dense Bunch-Kaufman. 'sketch-pcg': conjugate
         gradients preconditioned by a sketch of A, for a WeightedGram. 'nystrom-pcg', 'minres': only
         products with the Hessian. 'kaczmarz', 'gaussian', 'countsketch', 'block': sketch-and-
-        project on the KKT matrix. 'adasketch': the whole method of Hong, Na, Mahoney and Kolar to the
+        project on the KKT matrix. 'adasketch': the method of Hong, Na, Mahoney and Kolar to the
         letter, for comparisons.
     sketch : {'sjlt', 'countsketch', 'srht', 'gaussian', 'uniform', 'leverage', 'less'}
         Kind of the sketch of 'sketch-pcg'.
