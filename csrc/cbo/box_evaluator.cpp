@@ -3,7 +3,21 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/error.hpp"
+
 namespace fastopt {
+namespace {
+
+double standard_deviation(const std::vector<double>& values) {
+    if (values.empty()) return no_limit;
+    const double least = *std::min_element(values.begin(), values.end());
+    double sum = 0, square = 0;
+    for (const double value : values) sum += value - least, square += (value - least) * (value - least);
+    const double n = static_cast<double>(values.size()), mean = sum / n;
+    return std::isfinite(square) ? std::sqrt(std::max(square / n - mean * mean, 0.0)) : no_limit;
+}
+
+} // namespace
 
 template <class T>
 BoxEvaluator<T>::BoxEvaluator(const CboProblem<T>& problem, const CboOptions& options)
@@ -99,20 +113,24 @@ template <class T> index_t BoxEvaluator<T>::evaluate(const double* u, index_t n,
 // A local search by the caller, in the user's units.
 template <class T> LocalResult BoxEvaluator<T>::search(double* u, index_t maxfun) {
     const index_t left = std::min(maxfun, options_.maxfev - nfev_);
-    LocalResult result{no_limit, 0, false};
+    LocalResult result;
+    result.f = no_limit;
+    result.complete = false;
     if (left <= 0 || target_reached()) return result;
     std::vector<T> point(problem_.dim());
     to_user(u, point.data());
     std::vector<double> x(point.begin(), point.end());
     double violation = 0;
     result.nfev = (*problem_.local_search)(x, left, result.f, violation);
+    FASTOPT_REQUIRE(result.nfev > 0, "local_search must evaluate at least one point");
     nfev_ += result.nfev;
     to_unit(x.data(), u);
     std::copy(x.begin(), x.end(), point.begin());
     if (std::isnan(result.f)) result.f = no_limit;
     note(point.data(), result.f, violation);
     result.f = result.f < no_limit ? rank(result.f, violation) : no_limit;
-    result.complete = true;
+    result.complete = result.nfev < left;
+    result.converged = result.complete;
     return result;
 }
 
@@ -124,7 +142,7 @@ template <class T> Record BoxEvaluator<T>::record(const Hybrid& hybrid, index_t 
     r.x = best_x_.data();
     r.fun = best_f_;
     r.violation = problem_.objective->constrained() && best_v_ < no_limit ? best_v_ : 0.0;
-    r.spread = hybrid.spread();
+    r.spread = standard_deviation(hybrid.energies());
     r.alpha = no_limit;
     r.step_size = hybrid.step_size();
     std::vector<T> c(problem_.dim());

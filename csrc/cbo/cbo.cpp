@@ -61,19 +61,23 @@ CboResult<T> run_ensemble(const CboProblem<T>& problem, const CboOptions& o,
         return finish(status, nit, std::move(result));
     };
 
+    const auto limit = [&] { // that forbids another iteration
+        if (k + 1 >= o.maxiter) return o.samples ? Status::sampled : Status::maxiter;
+        if (s.nfev() + s.n_batch() > o.maxfev) return Status::maxfev;
+        return clock.over() ? Status::maxtime : Status::running;
+    };
+
     if (resume) {
         Load load(*resume);
         load("iteration", k);
         s.visit(load);
         history.visit(load);
+        if (const Status l = limit(); l != Status::running) return end(l, k + 1);
         s.move(k++);
     } else {
         s.initialise();
     }
     for (;; ++k) {
-        if (k >= o.maxiter) return end(o.samples ? Status::sampled : Status::maxiter, k);
-        if (s.nfev() + s.n_batch() > o.maxfev) return end(Status::maxfev, k);
-        if (k > 0 && clock.over()) return end(Status::maxtime, k);
         s.evaluate();   // f_i = f(x_i)
         s.consensus(k); // c = sum_i w_i x_i / sum_i w_i,  w_i = exp(-alpha (e_i - e_min))
 
@@ -87,6 +91,7 @@ CboResult<T> run_ensemble(const CboProblem<T>& problem, const CboOptions& o,
         if (s.feasible() && r.fun <= o.f_target) return end(Status::f_target, k + 1);
         if (!o.samples && s.agrees()) return end(Status::converged, k + 1);
         if (s.stands_still()) return end(Status::stalled, k + 1);
+        if (const Status l = limit(); l != Status::running) return end(l, k + 1);
         s.move(k);      // x_i -= drift (x_i - c) - diffusion |x_i - c| xi_i
     }
 }
@@ -102,10 +107,10 @@ CboResult<T> run_hybrid(const CboProblem<T>& problem, const CboOptions& o, const
     index_t k = 0;
     const std::function<Snapshot()> snapshot = [&] {
         Snapshot saved;
-        Save save(saved);
+        Save save(saved), save_box(saved, "box."), save_hybrid(saved, "hybrid.");
         save("iteration", k);
-        box.visit(save);
-        hybrid.visit(save);
+        box.visit(save_box);
+        hybrid.visit(save_hybrid);
         history.visit(save);
         return saved;
     };
@@ -116,12 +121,19 @@ CboResult<T> run_hybrid(const CboProblem<T>& problem, const CboOptions& o, const
         return finish(status, nit, std::move(result));
     };
 
+    const auto limit = [&] { // that forbids another step
+        if (clock.over()) return Status::maxtime;
+        if (box.nfev() >= o.maxfev) return Status::maxfev;
+        return k + 1 >= o.maxiter ? Status::maxiter : Status::running;
+    };
+
     if (resume) {
-        Load load(*resume);
+        Load load(*resume), load_box(*resume, "box."), load_hybrid(*resume, "hybrid.");
         load("iteration", k);
-        box.visit(load);
-        hybrid.visit(load);
+        box.visit(load_box);
+        hybrid.visit(load_hybrid);
         history.visit(load);
+        if (const Status l = limit(); l != Status::running) return end(l, k + 1);
         ++k;
     }
     const Evaluate evaluate = [&](const double* u, index_t n, double* f) {
@@ -131,7 +143,6 @@ CboResult<T> run_hybrid(const CboProblem<T>& problem, const CboOptions& o, const
         return done;
     };
     for (;; ++k) {
-        if (k >= o.maxiter) return end(Status::maxiter, k);
         const Status status = hybrid.step(evaluate);
 
         Record r = box.record(hybrid, k);
@@ -141,9 +152,8 @@ CboResult<T> run_hybrid(const CboProblem<T>& problem, const CboOptions& o, const
         if (problem.monitor->stop(r)) return end(Status::stopped_by_callback, k + 1);
         problem.monitor->poll();
         if (box.target_reached()) return end(Status::f_target, k + 1);
-        if (clock.over()) return end(Status::maxtime, k + 1);
-        if (status != Status::running) return end(status, k + 1);
-        if (box.nfev() >= o.maxfev) return end(Status::maxfev, k + 1);
+        if (status == Status::agreement) return end(status, k + 1);
+        if (const Status l = limit(); l != Status::running) return end(l, k + 1);
     }
 }
 
@@ -175,6 +185,9 @@ template <class T> void check(const CboProblem<T>& problem, const CboOptions& o)
     FASTOPT_REQUIRE(o.batch_size >= 0 && o.batch_size <= o.n_particles,
                     "batch_size must be between 1 and n_particles, got " +
                         std::to_string(o.batch_size));
+    FASTOPT_REQUIRE((o.batch_size > 0 ? o.batch_size : o.n_particles) <= o.maxfev,
+                    "maxfev must allow for one iteration: " + std::to_string(o.n_particles) +
+                        " particles, got " + std::to_string(o.maxfev));
     FASTOPT_REQUIRE(o.ess > 0 && o.ess <= 1,
                     "ess must be in (0, 1], got " + std::to_string(o.ess));
     FASTOPT_REQUIRE(o.kernel_width > 0, "kernel_width must be positive");

@@ -17,6 +17,24 @@ constexpr double worst_condition = 1e14;
 constexpr double flat = 1e-14;        // relative range of f that counts as rounding noise
 constexpr double lattice_noise = 0.3; // least standard deviation of an integer, in cells
 constexpr std::int64_t longest_history = 20000;
+constexpr index_t block = 8; // rows that accumulate() takes in one pass over `out`
+
+// out_j += sum_b w_b rows_bj for count <= block rows, added one after the other for every j.
+void accumulate(double* __restrict out, const double* const* rows, const double* w, index_t count,
+                index_t n) {
+    if (count == block) {
+        const double *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3], *r4 = rows[4],
+                     *r5 = rows[5], *r6 = rows[6], *r7 = rows[7];
+        const double w0 = w[0], w1 = w[1], w2 = w[2], w3 = w[3], w4 = w[4], w5 = w[5], w6 = w[6],
+                     w7 = w[7];
+        for (index_t j = 0; j < n; ++j)
+            out[j] = out[j] + w0 * r0[j] + w1 * r1[j] + w2 * r2[j] + w3 * r3[j] + w4 * r4[j] +
+                     w5 * r5[j] + w6 * r6[j] + w7 * r7[j];
+        return;
+    }
+    for (index_t b = 0; b < count; ++b)
+        for (index_t j = 0; j < n; ++j) out[j] += w[b] * rows[b][j];
+}
 
 } // namespace
 
@@ -89,16 +107,20 @@ void Hopping::restart(const double* centre, index_t n) {
     finished_ = false;
 }
 
-void Hopping::transform(const double* z, double* y) const {
+// y_i = A z_i for all particles, `block` rows of A' at a time (its lower triangle is zero).
+void Hopping::transform() {
     if (!full_) {
-        for (index_t k = 0; k < d_; ++k) y[k] = factor_[k] * z[k];
+        for (index_t i = 0; i < n_; ++i)
+            for (index_t k = 0; k < d_; ++k) y_[i * d_ + k] = factor_[k] * z_[i * d_ + k];
         return;
     }
-    std::fill(y, y + d_, 0.0);
-    for (index_t k = 0; k < d_; ++k) {
-        const double* row = &factor_[k * d_];
-        const double zk = z[k];
-        for (index_t j = k; j < d_; ++j) y[j] += zk * row[j];
+    std::fill(y_.begin(), y_.end(), 0.0);
+    const double* rows[block];
+    for (index_t k = 0; k < d_; k += block) {
+        const index_t count = std::min(block, d_ - k);
+        for (index_t b = 0; b < count; ++b) rows[b] = &factor_[(k + b) * d_ + k];
+        for (index_t i = 0; i < n_; ++i)
+            accumulate(&y_[i * d_ + k], rows, &z_[i * d_ + k], count, d_ - k);
     }
 }
 
@@ -120,9 +142,9 @@ void Hopping::sample(const Draw& draw) {
     for (index_t e = 0; e < n_ * d_; ++e) z_[e] = normals_[e];
     for (index_t k = 0; k < static_cast<index_t>(cells_.size()); ++k)
         noise_[k] = cells_[k] > 0 ? lattice_noise / cells_[k] - s_ * std::sqrt(variance(k)) : 0;
+    transform();
     for (index_t i = 0; i < n_; ++i) {
         double *x = &x_[i * d_], *y = &y_[i * d_], *z = &z_[i * d_];
-        transform(z, y);
         for (index_t k = 0; k < d_; ++k) x[k] = c_[k] + s_ * y[k];
         if (reflect(x, d_)) {
             for (index_t k = 0; k < d_; ++k) y[k] = (x[k] - c_[k]) / s_;
@@ -188,18 +210,8 @@ void Hopping::update_covariance(bool step_path_long) {
     double decay = 1 - rank_one_ - rank_mu_ * weight_sum_;
     if (step_path_long) decay += rank_one_ * path_rate_ * (2 - path_rate_);
     for (double& c : covariance_) c *= decay;
-    const auto add = [this](double w, const double* y) {
-        if (!full_) {
-            for (index_t k = 0; k < d_; ++k) covariance_[k] += w * y[k] * y[k];
-            return;
-        }
-        for (index_t k = 0; k < d_; ++k) {
-            double* row = &covariance_[k * d_];
-            const double wy = w * y[k];
-            for (index_t j = k; j < d_; ++j) row[j] += wy * y[j];
-        }
-    };
-    add(rank_one_, covariance_path_.data());
+    directions_.assign(1, covariance_path_.data());
+    direction_weights_.assign(1, rank_one_);
     for (index_t i = 0; i < n_; ++i) {
         double w = rank_mu_ * weights_[i];
         if (w < 0) { // a long step must not make C indefinite
@@ -208,7 +220,28 @@ void Hopping::update_covariance(bool step_path_long) {
             for (index_t k = 0; k < d_; ++k) length += z[k] * z[k];
             w *= static_cast<double>(d_) / std::max(length, 1e-300);
         }
-        if (w != 0) add(w, &y_[order_[i] * d_]);
+        if (w == 0) continue;
+        directions_.push_back(&y_[order_[i] * d_]);
+        direction_weights_.push_back(w);
+    }
+    const index_t directions = static_cast<index_t>(directions_.size());
+    if (!full_) {
+        for (index_t i = 0; i < directions; ++i)
+            for (index_t k = 0; k < d_; ++k)
+                covariance_[k] += direction_weights_[i] * directions_[i][k] * directions_[i][k];
+        return;
+    }
+    const double* rows[block];
+    double w[block];
+    for (index_t i = 0; i < directions; i += block) {
+        const index_t count = std::min(block, directions - i);
+        for (index_t k = 0; k < d_; ++k) {
+            for (index_t b = 0; b < count; ++b) {
+                rows[b] = directions_[i + b] + k;
+                w[b] = direction_weights_[i + b] * *rows[b];
+            }
+            accumulate(&covariance_[k * d_ + k], rows, w, count, d_ - k);
+        }
     }
 }
 
@@ -226,8 +259,18 @@ bool Hopping::factor_covariance() {
         return most <= worst_condition * least;
     }
     factor_ = covariance_;
+    const double* above[block];
+    double w[block];
     for (index_t k = 0; k < d_; ++k) {
         double* row = &factor_[k * d_];
+        for (index_t i = 0; i < k; i += block) {
+            const index_t count = std::min(block, k - i);
+            for (index_t b = 0; b < count; ++b) {
+                above[b] = &factor_[(i + b) * d_ + k];
+                w[b] = -*above[b];
+            }
+            accumulate(row + k, above, w, count, d_ - k);
+        }
         const double pivot = row[k];
         if (!(pivot > 0) || !std::isfinite(pivot)) return false;
         least = std::min(least, pivot);
@@ -235,11 +278,6 @@ bool Hopping::factor_covariance() {
         const double root = std::sqrt(pivot), inverse = 1 / root;
         row[k] = root;
         for (index_t j = k + 1; j < d_; ++j) row[j] *= inverse;
-        for (index_t i = k + 1; i < d_; ++i) {
-            double* below = &factor_[i * d_];
-            const double r = row[i];
-            for (index_t j = i; j < d_; ++j) below[j] -= r * row[j];
-        }
     }
     return most <= worst_condition * least;
 }

@@ -49,7 +49,7 @@ class Hopping {
 
   private:
     void prepare();
-    void transform(const double* z, double* y) const; // y = A z
+    void transform();                                 // y_i = A z_i
     void resolve(const double* y, double* z) const;   // z = A^-1 y
     void update_covariance(bool step_path_long);
     bool factor_covariance();
@@ -80,6 +80,8 @@ class Hopping {
     // Scratch
     std::vector<float> normals_;
     std::vector<double> y_, z_, mean_y_, mean_z_, noise_;
+    std::vector<const double*> directions_; // of the update of C, and their weights
+    std::vector<double> direction_weights_;
     std::vector<index_t> order_;
     mutable std::vector<double> sorted_;
 };

@@ -11,6 +11,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 namespace fastopt {
@@ -65,8 +66,11 @@ class Pool {
   public:
     void offer(const std::shared_ptr<Job>& job, int helpers) {
         const std::lock_guard<std::mutex> lock(mutex_);
-        for (; static_cast<int>(n_workers_) < helpers; ++n_workers_)
-            std::thread(&Pool::serve, this).detach(); // sleep for the process's life
+        try {
+            for (; n_workers_ < helpers; ++n_workers_)
+                std::thread(&Pool::serve, this).detach(); // sleep for the process's life
+        } catch (const std::system_error&) { // no more threads to be had: fewer will do
+        }
         for (int i = 0; i < helpers; ++i) offers_.push_back(job);
         wake_.notify_all();
     }
@@ -100,21 +104,22 @@ class Pool {
 };
 
 // The pool of this process. A forked child has none of the parent's threads (and perhaps a locked
-// mutex), so it makes its own; the old one is left alone on purpose.
+// mutex), so it makes its own; the old one is left alone on purpose. No lock guards the choice: a
+// lock could have been held by another thread at the moment of the fork.
 Pool& pool() {
-    static std::mutex* guard = new std::mutex;
-    static std::atomic<Pool*> instance{nullptr};
-    static std::atomic<pid_t> owner{0};
+    struct Owned {
+        pid_t owner;
+        Pool pool;
+    };
+    static std::atomic<Owned*> current{nullptr};
     const pid_t me = ::getpid();
-    if (owner.load() != me) {
-        if (owner.load() != 0) guard = new std::mutex; // only the forking thread lives on here
-        const std::lock_guard<std::mutex> lock(*guard);
-        if (owner.load() != me) {
-            instance.store(new Pool);
-            owner.store(me);
-        }
+    Owned* now = current.load();
+    while (!now || now->owner != me) {
+        auto fresh = std::make_unique<Owned>();
+        fresh->owner = me;
+        if (current.compare_exchange_strong(now, fresh.get())) now = fresh.release();
     }
-    return *instance.load();
+    return now->pool;
 }
 
 } // namespace
@@ -164,7 +169,11 @@ void parallel_for(index_t n_blocks, int threads, const std::function<void(index_
         }
         lock.lock();
     }
-    if (job->error) std::rethrow_exception(job->error);
+    // A helper may be the last to let go of the job, long after this call: the exception must not die
+    // there, for its destructor may need this thread or the lock of an interpreter.
+    const std::exception_ptr error = std::move(job->error);
+    lock.unlock();
+    if (error) std::rethrow_exception(error);
 }
 
 } // namespace fastopt

@@ -1,13 +1,15 @@
 // What a run must remember to go on with the same bits, as named arrays of numbers.
 //
 // A class lists its state once, in `template <class Archive> void visit(Archive& a)`, by calls
-// a("name", field); Save and Load are the two archives. Single precision survives the way through
+// a("name", field); Save and Load are the two archives. Parts of a run are kept apart by a prefix of
+// their names. Single precision survives the way through
 // double unharmed.
 #pragma once
 
 #include <map>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "backend/backend.hpp"
@@ -23,31 +25,32 @@ struct Snapshot {
 
 class Save {
   public:
-    explicit Save(Snapshot& out) : out_(out) {}
+    explicit Save(Snapshot& out, std::string prefix = "") : out_(out), prefix_(std::move(prefix)) {}
 
-    void operator()(const std::string& name, const double& field) { out_.reals[name] = {field}; }
+    void operator()(const std::string& name, const double& field) { out_.reals[prefix_ + name] = {field}; }
     void operator()(const std::string& name, const std::vector<double>& field) {
-        out_.reals[name] = field;
+        out_.reals[prefix_ + name] = field;
     }
     template <class T> void operator()(const std::string& name, const Buffer<T>& field) {
-        out_.reals[name].assign(field.data(), field.data() + field.size());
+        out_.reals[prefix_ + name].assign(field.data(), field.data() + field.size());
     }
     void operator()(const std::string& name, const std::vector<index_t>& field) {
-        out_.integers[name] = field;
+        out_.integers[prefix_ + name] = field;
     }
     template <class I, class = std::enable_if_t<std::is_integral_v<I> || std::is_enum_v<I>>>
     void operator()(const std::string& name, const I& field) {
-        out_.integers[name] = {static_cast<std::int64_t>(field)};
+        out_.integers[prefix_ + name] = {static_cast<std::int64_t>(field)};
     }
 
   private:
     Snapshot& out_;
+    std::string prefix_;
 };
 
 // Throws std::invalid_argument where a name is missing or a fixed-size array has another length.
 class Load {
   public:
-    explicit Load(const Snapshot& in) : in_(in) {}
+    explicit Load(const Snapshot& in, std::string prefix = "") : in_(in), prefix_(std::move(prefix)) {}
 
     void operator()(const std::string& name, double& field) { field = one(find(in_.reals, name), name); }
     void operator()(const std::string& name, std::vector<double>& field) {
@@ -72,9 +75,9 @@ class Load {
 
   private:
     template <class Map>
-    static const typename Map::mapped_type& find(const Map& map, const std::string& name) {
-        const auto it = map.find(name);
-        FASTOPT_REQUIRE(it != map.end(), "the saved state lacks '" + name + "'");
+    const typename Map::mapped_type& find(const Map& map, const std::string& name) const {
+        const auto it = map.find(prefix_ + name);
+        FASTOPT_REQUIRE(it != map.end(), "the saved state lacks '" + prefix_ + name + "'");
         return it->second;
     }
     template <class V> static typename V::value_type one(const V& v, const std::string& name) {
@@ -83,6 +86,7 @@ class Load {
     }
 
     const Snapshot& in_;
+    std::string prefix_;
 };
 
 } // namespace fastopt

@@ -14,7 +14,7 @@ constexpr Row table[] = {
     {Status::running, -1, false, "The solver is still running."},
     {Status::converged, 0, true, "Optimization terminated successfully: the particles agree within tol."},
     {Status::agreement, 0, true,
-     "Optimization terminated successfully: three independent restarts agree on the best value."},
+     "Optimization terminated successfully: independent restarts agree on the best value."},
     {Status::f_target, 0, true, "Optimization terminated successfully: f_target was reached."},
     {Status::sampled, 0, true, "Sampling completed: maxiter iterations were done."},
     {Status::maxiter, 1, false,

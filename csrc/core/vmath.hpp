@@ -140,7 +140,7 @@ template <class T> FASTOPT_HD T vcospi(T x) {
     return c;
 }
 
-// sin(x), cos(x) through x / pi: absolute error grows as |x| eps / 2.
+// sin(x), cos(x) through x / pi: absolute error grows as |x| eps.
 template <class T> FASTOPT_HD T vsin(T x) { return vsinpi(x * T(0.318309886183790671538)); }
 template <class T> FASTOPT_HD T vcos(T x) { return vcospi(x * T(0.318309886183790671538)); }
 

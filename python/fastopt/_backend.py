@@ -26,7 +26,7 @@ def module(device: str | None = None) -> ModuleType:
     if device in (None, "cpu"):
         return _cpu
     raise ValueError(
-        f"device must be None or 'cpu', got {device!r}: this build of fastopt computes on the CPU only"
+        f"device must be None or 'cpu', got {device!r}: this build of fastopt computes on the CPU"
     )
 
 

@@ -23,6 +23,8 @@ from ._objective import python_gradient
 from ._options import (
     DYNAMICS,
     MOVING,
+    check_budget,
+    check_combinations,
     core_dynamics,
     fingerprint,
     read_alpha,
@@ -133,7 +135,8 @@ def cbo(
     callback : callable, optional
         Called after each iteration: ``callback(intermediate_result)`` if its only parameter has
         this name (an OptimizeResult with x, fun, nit, nfev, maxcv, spread, convergence), else
-        ``callback(xk)`` or ``callback(xk, convergence)`` with a copy of the best point. A true
+        ``callback(xk)`` or ``callback(xk, convergence)`` with a copy of the best point and
+        ``min(1, (atol + tol |f|) / spread)``. A true
         return value or StopIteration ends the run without another evaluation; the result is that
         of a run with this `maxiter` (and, for the plain dynamics, ``polish=False``).
     disp : bool
@@ -269,7 +272,7 @@ def cbo(
     """
     module = _backend.module(device)
     choice("dynamics", dynamics, DYNAMICS)
-    args = args if isinstance(args, tuple) else (args,)
+    args = tuple(args) if isinstance(args, (tuple, list)) else (args,)
     hybrid, native = dynamics == "hybrid", is_native(func)
     dim = native_dimension(func)
     space = read_space(bounds, integrality, x0, init, dim, hybrid)
@@ -296,13 +299,14 @@ def cbo(
     options = {
         **core_dynamics(dynamics),
         **read_own_parameters(dynamics, own, module.CboOptions()),
-        **read_alpha(alpha, dynamics),
+        **read_alpha(alpha, dynamics, alpha_factor != 1.0 or alpha_max != math.inf),
         "tol": real("tol", tol, minimum=0.0),
         "atol": real("atol", atol, minimum=0.0),
         "polish": polish is True,
         "dtype": read_dtype(dtype),
         "record_history": bool(record_history),
     }
+    check_combinations(options, own, gradient)
     n = read_particles(n_particles, popsize, dynamics, free, space.init)
     check_memory(n, space.box.dim, np.dtype(options["dtype"]).itemsize)
     restarts, runs = integer("restarts", restarts, 0), integer("runs", runs, 1)
@@ -311,6 +315,7 @@ def cbo(
     storage = Storage(checkpoint, every, resume, problem)
     _check_combinations(dynamics, gradient, restarts, runs, callback, storage)
     options.update(read_limits(maxiter, maxfev, maxtime, f_target, hybrid, free))
+    check_budget(options, n)
     if threads is not None:
         options["threads"] = integer("threads", threads, 1, 4096)
     if native:

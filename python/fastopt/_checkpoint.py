@@ -65,8 +65,8 @@ def load(path: PathLike, problem: Mapping[str, Any] | None) -> Arrays:
 
 def _read(path: PathLike) -> Arrays:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError) as error:

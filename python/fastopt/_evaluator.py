@@ -40,18 +40,17 @@ class Evaluator:
 
 
 def native_evaluator(
-    module: Any, func: Any, dim: int, dtype: str, constraints: ConstraintSet | None
+    module: Any, func: Any, dim: int, constraints: ConstraintSet | None
 ) -> Evaluator:
     """For a function that runs without Python; constraints bring it back into Python's hands."""
-    double = native_objective(module, func, dim)
+    objective = native_objective(module, func, dim)
 
     def values(points: Points) -> Array:
         rows = np.array(points, dtype=np.float64, order="C")
         return np.asarray(objective.evaluate(rows), dtype=np.float64)
 
-    if constraints is None:
-        core = native_objective(module, func, dim)
-    else:
+    core = objective
+    if constraints is not None:
         core = module.batch_objective(BatchObjective(Evaluation(values, constraints)), True)
     return Evaluator(core, values, np.float64, constraints, is_native=True, reevaluate=False)
 

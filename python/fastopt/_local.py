@@ -68,30 +68,35 @@ class Differences:
         batch = np.tile(point, (self._free.size + 1, 1)).astype(self._dtype)
         batch[np.arange(self._free.size) + 1, self._free] += step[self._free]
         if self.best.nfev + len(batch) > self._maxfun:
+            if self.best.nfev == 0:  # not even one gradient: the point itself is still worth it
+                self._evaluate(batch[:1])
             raise _BudgetSpent
-        self._read(batch)
+        self._differences(batch, *self._evaluate(batch))
         self._at = x.tobytes()
 
-    def _read(self, batch: Array) -> None:
-        moved = (batch[1:] - batch[0])[np.arange(self._free.size), self._free].astype(np.float64)
+    def _evaluate(self, batch: Array) -> tuple[Array, Array]:
+        """(f, c) of the batch; the best of its points is kept, which may be a neighbour of x."""
         if self._constraints is None:
-            c, lower, upper = np.empty((len(batch), 0)), np.empty(0), np.empty(0)
-            violation = 0.0
+            c, violation = np.empty((len(batch), 0)), np.zeros(len(batch))
         else:
             c, lower, upper = self._constraints.values(batch)
-            outside = excess(c[:1], lower, upper)
-            violation = float(total_violation(outside, self._constraints.tol)[0])
-        point = batch[0].astype(np.float64)
-        f = self._values(batch)
-        self.best.nfev += len(batch)
+            violation = total_violation(excess(c, lower, upper), self._constraints.tol)
+            self.limits = lower, upper
+        f = self._values(batch.copy())  # which may overwrite what it is given
         f = np.where(np.isnan(f), np.inf, f)
-        self.f, self.c, self.limits = float(f[0]), c[0], (lower, upper)
+        self.best.nfev += len(batch)
+        k = int(np.lexsort((f, violation))[0])
+        self.best.offer(batch[k].astype(np.float64), float(f[k]), float(violation[k]))
+        return f, c
+
+    def _differences(self, batch: Array, f: Array, c: Array) -> None:
+        moved = (batch[1:] - batch[0])[np.arange(self._free.size), self._free].astype(np.float64)
+        self.f, self.c = float(f[0]), c[0]
         self.gradient = np.zeros(self._box.dim)
         self.jacobian = np.zeros((c.shape[1], self._box.dim))
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             self.gradient[self._free] = np.nan_to_num((f[1:] - f[0]) / moved)
             self.jacobian[:, self._free] = np.nan_to_num((c[1:] - c[0]).T / moved)
-        self.best.offer(point, self.f, violation)
 
     def value_and_gradient(self, x: Array) -> tuple[float, Array]:
         self.look(x)
@@ -117,14 +122,15 @@ def polish(
 ) -> Found:
     """L-BFGS-B, or SLSQP when there are constraints; never worse than the start.
 
-    The evaluations made are in `nfev` of what is returned, at most `maxfun`.
+    The evaluations made are in `nfev` of what is returned: at least one and at most `maxfun`.
     """
     inside = box.with_integers_fixed(start.x)
     best = Found(start.x, start.fun, start.violation)
     look = Differences(values, constraints, inside, best, maxfun, dtype)
-    if not inside.free.any():
-        return best
     try:
+        look.look(start.x)
+        if not inside.free.any():
+            return best
         if constraints is None:
             minimize(
                 look.value_and_gradient,
@@ -142,7 +148,6 @@ def polish(
 
 
 def _slsqp(look: Differences, x: Array, box: Box) -> None:
-    look.look(x)
     lower, upper = look.limits
     equal = np.flatnonzero(lower == upper)
     sides = [

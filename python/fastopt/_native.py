@@ -112,8 +112,7 @@ def _is_numba_cfunc(func: Any) -> bool:
 def _is_pointer(func: Any) -> bool:
     if isinstance(func, _CtypesFunction):
         return True
-    kind = type(func)
-    return kind.__name__ in ("_CDataBase", "CData") and kind.__module__.startswith("_cffi_backend")
+    return any(kind.__name__ == "_CDataBase" for kind in type(func).__mro__)  # cffi
 
 
 def check_native_use(args: tuple[Any, ...], vectorized: bool, workers: Any) -> None:

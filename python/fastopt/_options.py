@@ -109,8 +109,18 @@ def read_own_parameters(dynamics: str, own: Mapping[str, Any], defaults: Any) ->
     return given
 
 
-def read_alpha(alpha: Any, dynamics: str) -> dict[str, Any]:
-    """'ess', a number (perhaps inf), or a sequence: alpha of iteration k, the last one stays."""
+def read_alpha(alpha: Any, dynamics: str, scheduled: bool) -> dict[str, Any]:
+    """'ess', a number (perhaps inf), or a sequence: alpha of iteration k, the last one stays.
+
+    `scheduled` says that alpha_factor or alpha_max was given, which only a number obeys.
+    """
+    given = _read_alpha(alpha, dynamics)
+    if scheduled and "alpha" not in given:
+        raise ValueError("alpha_factor and alpha_max need a number alpha to begin with.")
+    return given
+
+
+def _read_alpha(alpha: Any, dynamics: str) -> dict[str, Any]:
     if isinstance(alpha, str):
         choice("alpha", alpha, ("ess",))
         return {}
@@ -122,6 +132,21 @@ def read_alpha(alpha: Any, dynamics: str) -> dict[str, Any]:
     if isinstance(alpha, (Sequence, np.ndarray)) and np.ndim(alpha) == 1 and len(alpha):
         return {"alpha_schedule": [real("alpha", one, above=0.0) for one in alpha]}
     return {"alpha": real("alpha", alpha, above=0.0)}
+
+
+def check_combinations(options: Mapping[str, Any], own: Mapping[str, Any], gradient: Any) -> None:
+    """Parameters that mean nothing beside others are refused, not dropped."""
+    if own["batch_mode"] == "full" and own["batch_size"] is None:
+        raise ValueError("batch_mode='full' needs batch_size, the particles of a batch.")
+    if options.get("noise") != "covariance":
+        return
+    idle = [name for name in ("memory_drift", "memory_diffusion") if own[name] is not None]
+    idle += ["truncation"] if own["truncation"] != math.inf else []
+    idle += ["gradient"] if gradient is not None else []
+    if idle:
+        raise ValueError(
+            f"{idle[0]} does not go with noise='covariance': leave it out or choose another noise."
+        )
 
 
 def read_limits(
@@ -140,6 +165,16 @@ def read_limits(
     if f_target is not None:
         limits["f_target"] = real("f_target", f_target)
     return limits
+
+
+def check_budget(options: Mapping[str, Any], n_particles: int) -> None:
+    """One iteration of the plain dynamics must fit into maxfev; the hybrid cuts its batches."""
+    once = options.get("batch_size") or n_particles
+    if options["dynamics"] != "hybrid" and options.get("maxfev", once) < once:
+        raise ValueError(
+            f"maxfev={options['maxfev']} does not allow one iteration of {once} evaluations: raise "
+            "it, or lower n_particles."
+        )
 
 
 def read_particles(n_particles: Any, popsize: Any, dynamics: str, free: int, init: Any) -> int:

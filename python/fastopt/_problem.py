@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -71,14 +72,14 @@ def read_box(bounds: BoundsLike | None, integrality: ArrayLike | None, dim: int 
     `dim` is the dimension when something else already tells it (x0, an init array, a native
     problem); then scalar bounds are broadcast to it.
     """
-    lower, upper, scalar = _limits(bounds)
-    if dim is not None and scalar:
-        lower, upper = np.full(dim, lower[0]), np.full(dim, upper[0])
-    if scalar and dim is None:
+    lower, upper, is_pair = _limits(bounds)
+    if is_pair and dim is None:
         raise ValueError(
             "bounds gives one pair for all variables, but nothing tells how many variables "
             "there are: write [(min, max)] * n_dim, or pass x0."
         )
+    if dim is not None and (is_pair or (isinstance(bounds, Bounds) and lower.size == 1)):
+        lower, upper = np.full(dim, lower[0]), np.full(dim, upper[0])
     if dim is not None and lower.size != dim:
         raise ValueError(
             "The number of bounds is not compatible with the length of `x0`."
@@ -89,22 +90,22 @@ def read_box(bounds: BoundsLike | None, integrality: ArrayLike | None, dim: int 
 
 
 def _limits(bounds: BoundsLike | None) -> tuple[Array, Array, bool]:
-    """(lower, upper, whether one pair stands for all coordinates)."""
+    """(lower, upper, whether this is one pair of scalars)."""
     try:
         if isinstance(bounds, Bounds):
             lower, upper = np.broadcast_arrays(
                 np.asarray(bounds.lb, dtype=np.float64), np.asarray(bounds.ub, dtype=np.float64)
             )
-            return lower.reshape(-1).copy(), upper.reshape(-1).copy(), lower.ndim == 0
+            return lower.reshape(-1).copy(), upper.reshape(-1).copy(), False
         pairs = [None, None] if bounds is None else list(bounds)  # type: ignore[arg-type]
-        scalar = len(pairs) == 2 and all(one is None or np.ndim(one) == 0 for one in pairs)
-        table = [_pair(pair) for pair in ([pairs] if scalar else pairs)]
+        is_pair = len(pairs) == 2 and all(one is None or np.ndim(one) == 0 for one in pairs)
+        table = [_pair(pair) for pair in ([pairs] if is_pair else pairs)]
     except (TypeError, ValueError) as error:
         raise ValueError(f"{_BOUNDS_FORM}; got {_short(bounds)} ({error}).") from None
     if not table:
         raise ValueError(f"{_BOUNDS_FORM}; got an empty sequence.")
     both = np.array(table, dtype=np.float64)
-    return both[:, 0].copy(), both[:, 1].copy(), scalar
+    return both[:, 0].copy(), both[:, 1].copy(), is_pair
 
 
 def _pair(pair: Any) -> tuple[float, float]:
@@ -191,6 +192,13 @@ def read_space(
         raise ValueError(
             "dynamics='hybrid' draws its own points and has no use for an init array: pass its "
             "best point as x0=, or choose another dynamics."
+        )
+    if hybrid and design != INITS[0]:
+        warnings.warn(
+            f"cbo: dynamics='hybrid' draws its own points; init={design!r} is not used. Leave it "
+            "out, or choose another dynamics.",
+            RuntimeWarning,
+            stacklevel=4,
         )
     _check_infinite(box, start, design, hybrid)
     return Space(box, start, design)

@@ -53,11 +53,12 @@ def distinct_minimizers(
     points = np.asarray(population, dtype=np.float64)
     scaled = points / np.where(width > 0, width, 1.0)
     left = np.argsort(energies, kind="stable")
-    least, found = max(2, int(_LEAST_SHARE * len(points))), []
+    least = max(2, int(_LEAST_SHARE * len(points)))
+    found: list[int] = []
     while left.size and (most is None or len(found) < most):
         near = np.linalg.norm(scaled[left] - scaled[left[0]], axis=1) <= 1.0
         if near.sum() >= least:
-            found.append(left[0])
+            found.append(int(left[0]))
         left = left[~near]
     return points[found], np.asarray(energies[found], dtype=np.float64)
 

@@ -101,10 +101,11 @@ def run_one(plan: Plan, key: Key) -> OptimizeResult:
 def _may_restart(plan: Plan, parts: list[OptimizeResult], started: float) -> bool:
     last = parts[-1]
     nfev = sum(part.nfev for part in parts)
+    first_iteration = plan.options.get("batch_size") or plan.n_particles << len(parts)
     return bool(
         last.status not in (CALLBACK_STATUS, 3)
         and not last.fun <= plan.options.get("f_target", -np.inf)
-        and nfev < plan.limit("maxfev")
+        and nfev + first_iteration <= plan.limit("maxfev")
         and time.monotonic() - started < plan.limit("maxtime")
     )
 
@@ -271,12 +272,14 @@ def _polish(plan: Plan, result: OptimizeResult) -> None:
     if not plan.polish or native or result.status == 3 or not np.isfinite(result.fun):
         return
     box, evaluator = plan.space.box, plan.evaluator
-    free = int(box.free.sum())
+    free = int(box.with_integers_fixed(result.x).free.sum())
     maxfun = min(plan.limit("maxfev") - result.nfev, float(POLISH_EVALUATIONS * (free + 1)))
+    if not free or maxfun < 1:
+        return
     start = Found(result.x, result.fun, result.maxcv)
     best = polish(evaluator.values, evaluator.constraints, box, start, int(maxfun), evaluator.dtype)
     result.nfev += best.nfev
-    result.x, result.fun, result.maxcv = best.x, best.fun, best.violation
+    result.x, result.fun, result.maxcv = best.x.copy(), best.fun, best.violation
 
 
 def _polish_by_user(plan: Plan, result: OptimizeResult) -> None:

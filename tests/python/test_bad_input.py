@@ -11,8 +11,9 @@ import time
 
 import numpy as np
 import pytest
-from fastopt import cbo
 from scipy.optimize import Bounds
+
+from fastopt import cbo
 
 BOX = [(-2.0, 2.0)] * 2
 DYNAMICS = ["hybrid", "anisotropic", "isotropic", "memory", "hopping", "sampling", "polarized"]
@@ -84,6 +85,7 @@ def test_the_hybrid_names_the_alternative_to_infinite_bounds_and_init_arrays():
         ({"maxiter": 2.5}, "maxiter must be an integer"),
         ({"maxiter": "9"}, "maxiter must be an integer"),
         ({"maxfev": 0}, "maxfev must be an integer >= 1"),
+        ({"maxfev": 19}, "maxfev=19 does not allow one iteration of 20 evaluations"),
         ({"maxtime": 0}, "maxtime must be a number > 0"),
         ({"maxtime": math.nan}, "maxtime"),
         ({"f_target": "low"}, "f_target must be a number"),
@@ -105,6 +107,9 @@ def test_the_hybrid_names_the_alternative_to_infinite_bounds_and_init_arrays():
         ({"alpha": "auto"}, "alpha must be one of 'ess'"),
         ({"alpha": 0.0}, "alpha must be a number > 0"),
         ({"alpha": [1.0, math.nan]}, "alpha"),
+        ({"alpha_factor": 1.1}, "alpha_factor and alpha_max need a number"),
+        ({"batch_mode": "full"}, "needs batch_size"),
+        ({"noise": "covariance", "truncation": 1.0}, "truncation does not go with"),
         ({"ess": 0.0}, "ess must be a number > 0"),
         ({"ess": 1.5}, "ess must be .* <= 1"),
         ({"truncation": 0.0}, "truncation"),
@@ -155,13 +160,19 @@ def test_the_hybrid_refuses_more_of_that_kind(given):
         cbo(bowl, BOX, **given)
 
 
+def test_the_hybrid_says_that_it_does_not_use_a_design():
+    with pytest.warns(RuntimeWarning, match="init='sobol' is not used") as caught:
+        assert cbo(bowl, BOX, rng=1, init="sobol").success
+    assert caught[0].filename == __file__
+
+
 def test_rng_and_seed_together_get_scipys_words():
     with pytest.raises(TypeError, match="multiple values for argument now known as `rng`"):
         cbo(bowl, BOX, rng=1, seed=1)
 
 
 def test_a_box_without_an_integer():
-    with pytest.raises(ValueError, match="does not have any possible integer values.*variable 1"):
+    with pytest.raises(ValueError, match=r"does not have any possible integer values.*variable 1"):
         cbo(bowl, [(0, 3), (0.2, 0.8)], integrality=[True, True], **QUICK)
 
 

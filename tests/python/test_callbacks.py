@@ -5,8 +5,9 @@ import io
 
 import numpy as np
 import pytest
-from fastopt import cbo
 from scipy.optimize import OptimizeResult, rosen
+
+from fastopt import cbo
 
 BOX = [(-2.0, 2.0)] * 3
 DYNAMICS = ["hybrid", "anisotropic", "isotropic", "memory", "hopping", "sampling", "polarized"]
@@ -14,7 +15,9 @@ BASE = {"rng": 11, "maxiter": 30}
 
 
 def options(dynamics):
-    return BASE if dynamics == "hybrid" else {**BASE, "n_particles": 20, "polish": False}
+    if dynamics == "hybrid":
+        return BASE
+    return {**BASE, "dynamics": dynamics, "n_particles": 20, "polish": False}
 
 
 def test_intermediate_result_comes_by_keyword():
@@ -62,6 +65,10 @@ def star(*args):
     SEEN.append(args)
 
 
+def tagged(tag, xk):
+    SEEN.append((xk,))
+
+
 class Callable1:
     def __call__(self, x):
         SEEN.append((x,))
@@ -78,7 +85,7 @@ SEEN: list[tuple] = []
         (with_default, 2),
         (star, 2),
         (Callable1(), 1),
-        (functools.partial(legacy, convergence=0.5), 1),
+        (functools.partial(tagged, "tag"), 1),
         (lambda intermediate: SEEN.append((intermediate,)), 1),
         (SEEN.append, 1),
     ],

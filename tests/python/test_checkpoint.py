@@ -9,8 +9,9 @@ import time
 
 import numpy as np
 import pytest
-from fastopt import _checkpoint, cbo, problems
 from scipy.optimize import LinearConstraint, rosen
+
+from fastopt import _checkpoint, cbo, problems
 
 BOX = [(-2.0, 2.0)] * 3
 DYNAMICS = ["hybrid", "anisotropic", "isotropic", "memory", "hopping", "sampling", "polarized"]
@@ -86,7 +87,10 @@ def test_limits_and_threads_may_change_and_the_key_is_the_files(tmp_path):
     given = {**options("anisotropic"), "maxiter": 30}
     interrupted(tmp_path / "s", 30, **given)
     longer = {**given, "maxiter": 50, "rng": 999, "threads": 2}
-    same(cbo(rosen, BOX, resume=tmp_path / "s", **longer), cbo(rosen, BOX, **{**given, "maxiter": 50}))
+    same(
+        cbo(rosen, BOX, resume=tmp_path / "s", **longer),
+        cbo(rosen, BOX, **{**given, "maxiter": 50}),
+    )
 
 
 def test_writing_changes_nothing(tmp_path):
@@ -138,7 +142,7 @@ def test_truncated_files(tmp_path, good):
     path = tmp_path / "s"
     for length in [0, 1, 10, 100, *range(200, len(good), len(good) // 23), len(good) - 1]:
         path.write_bytes(good[:length])
-        with pytest.raises(ValueError, match="resume: .*(truncated|damaged|not a checkpoint)"):
+        with pytest.raises(ValueError, match=r"resume: .*(truncated|damaged|not a checkpoint)"):
             resume(path)
 
 
@@ -237,3 +241,10 @@ def test_kill_9_and_resume(tmp_path, dynamics):
         assert process.wait(timeout=30) == -signal.SIGKILL
         same(cbo(rosen, BOX, resume=path, **given), cbo(rosen, BOX, **given))
         path.unlink()
+
+
+@pytest.mark.parametrize("dynamics", ["hybrid", "anisotropic"])
+def test_the_last_state_resumes_to_the_same_end(tmp_path, dynamics):
+    given = {**options(dynamics), "maxiter": 20}
+    whole = cbo(rosen, BOX, checkpoint=tmp_path / "s", checkpoint_every=0, **given)
+    same(cbo(rosen, BOX, resume=tmp_path / "s", **given), whole)

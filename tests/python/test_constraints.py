@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from fastopt import cbo, problems
 from scipy.optimize import (
     Bounds,
     LinearConstraint,
@@ -11,6 +10,8 @@ from scipy.optimize import (
     rosen,
 )
 from scipy.sparse import csr_array
+
+from fastopt import cbo, problems
 
 DYNAMICS = ["hybrid", "anisotropic", "memory"]
 BOX = [(-5.0, 5.0)] * 2
@@ -165,8 +166,8 @@ def test_the_result_reports_each_constraint():
 
 def test_a_constraint_that_is_nan_is_violated():
     with np.errstate(invalid="ignore"):
-        result = cbo(lambda x: x[0], [(-4, 4)], rng=1,
-                     constraints=NonlinearConstraint(lambda x: np.sqrt(x[0] - 1), 0, np.inf))  # fmt: skip
+        root = NonlinearConstraint(lambda x: np.sqrt(x[0] - 1), 0, np.inf)
+        result = cbo(lambda x: x[0], [(-4, 4)], rng=1, constraints=root)
     assert result.x[0] == pytest.approx(1, abs=1e-3) and result.x[0] >= 1
 
 

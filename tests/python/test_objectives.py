@@ -8,9 +8,10 @@ import threading
 
 import numpy as np
 import pytest
-from fastopt import cbo, problems
 from scipy import LowLevelCallable
 from scipy.optimize import rosen
+
+from fastopt import cbo, problems
 
 BOX = [(-2.0, 2.0), (-1.0, 3.0), (-3.0, 3.0)]
 TARGET = np.array([0.5, 1.25, -0.75])  # the minimiser of `bowl`, exact in binary
