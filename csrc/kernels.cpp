@@ -18,8 +18,11 @@ namespace FASTOPT_LEVEL {
 
 #include "cbo/cbo_kernels.inl"
 
+#include "sketch_newton/sketch_kernels.inl"
+
 extern const Kernels kernels;
-const Kernels kernels = {random_table, cbo_table<double>(), cbo_table<float>()};
+const Kernels kernels = {random_table, cbo_table<double>(), cbo_table<float>(),
+                         sketch_table<double>(), sketch_table<float>()};
 
 } // namespace FASTOPT_LEVEL
 } // namespace fastopt

@@ -5,6 +5,7 @@
 #include "cbo/cbo_kernels.hpp"
 #include "core/isa.hpp"
 #include "core/random.hpp"
+#include "sketch_newton/sketch_kernels.hpp"
 
 namespace fastopt {
 
@@ -12,6 +13,8 @@ struct Kernels {
     RandomKernels random;
     CboKernels<double> cbo_f64;
     CboKernels<float> cbo_f32;
+    SketchKernels<double> sketch_f64;
+    SketchKernels<float> sketch_f32;
 };
 
 const Kernels& kernels();

@@ -26,6 +26,9 @@ const Kernels& kernels() {
 template <> const CboKernels<double>& cbo_kernels<double>() { return kernels().cbo_f64; }
 template <> const CboKernels<float>& cbo_kernels<float>() { return kernels().cbo_f32; }
 
+template <> const SketchKernels<double>& sketch_kernels<double>() { return kernels().sketch_f64; }
+template <> const SketchKernels<float>& sketch_kernels<float>() { return kernels().sketch_f32; }
+
 void fill_normal(float* out, std::uint64_t first, index_t count, const Draw& draw) {
     kernels().random.normal_f32(out, first, count, draw);
 }

@@ -50,6 +50,30 @@ void syrk(index_t n, index_t k, T alpha, const T* a, index_t lda, T beta, T* c, 
 // A = L L' in the lower triangle, in place; false when A is not positive definite.
 template <class T> bool potrf(index_t n, T* a, index_t lda);
 
+// y = alpha op(A) x + beta y for A (m x n).
+template <class T>
+void gemv(bool transpose, index_t m, index_t n, T alpha, const T* a, index_t lda, const T* x,
+          T beta, T* y);
+
+// X = L^-1 B or L'^-1 B in place of B (n x nrhs), L a lower triangle.
+void trsm(bool transpose, index_t n, index_t nrhs, const double* l, index_t ldl, double* b,
+          index_t ldb);
+
+// A = L D L' (Bunch-Kaufman) of a symmetric matrix given by its lower triangle, in place. Where
+// pivots[k] < 0, rows k - 1 and k share a 2 x 2 block of D. sytrs solves with it, b in place.
+void sytrf(index_t n, double* a, index_t lda, int* pivots);
+void sytrs(index_t n, const double* a, index_t lda, const int* pivots, double* b);
+
+// The least-squares solution of least norm of A x = b, A (m x n): b has max(m, n) entries and holds
+// x at the end; A is overwritten. Singular values below rcond times the largest count as zero.
+void gelsy(index_t m, index_t n, double* a, index_t lda, double* b, double rcond);
+
+// The triangle R of A = Q R (m >= n) in the upper triangle of A, in place.
+void geqrf(index_t m, index_t n, double* a, index_t lda);
+
+// Eigenvalues of a symmetric matrix (lower triangle), ascending; row i of A becomes eigenvector i.
+void syev(index_t n, double* a, index_t lda, double* eigenvalues);
+
 const char* blas_name(); // the library's own words: name, version, kernel
 
 } // namespace fastopt

@@ -88,6 +88,61 @@ template <> bool potrf<float>(index_t n, float* a, index_t lda) {
     return scipy_LAPACKE_spotrf(LAPACK_ROW_MAJOR, 'L', narrow(n), a, narrow(lda)) == 0;
 }
 
+template <>
+void gemv<double>(bool t, index_t m, index_t n, double alpha, const double* a, index_t lda,
+                  const double* x, double beta, double* y) {
+    scipy_cblas_dgemv(CblasRowMajor, op(t), narrow(m), narrow(n), alpha, a, narrow(lda), x, 1, beta,
+                      y, 1);
+}
+
+template <>
+void gemv<float>(bool t, index_t m, index_t n, float alpha, const float* a, index_t lda,
+                 const float* x, float beta, float* y) {
+    scipy_cblas_sgemv(CblasRowMajor, op(t), narrow(m), narrow(n), alpha, a, narrow(lda), x, 1, beta,
+                      y, 1);
+}
+
+void trsm(bool transpose, index_t n, index_t nrhs, const double* l, index_t ldl, double* b,
+          index_t ldb) {
+    if (nrhs == 1 && ldb == 1)
+        return scipy_cblas_dtrsv(CblasRowMajor, CblasLower, op(transpose), CblasNonUnit, narrow(n),
+                                 l, narrow(ldl), b, 1);
+    scipy_cblas_dtrsm(CblasRowMajor, CblasLeft, CblasLower, op(transpose), CblasNonUnit, narrow(n),
+                      narrow(nrhs), 1.0, l, narrow(ldl), b, narrow(ldb));
+}
+
+// The lower triangle by rows is the upper one by columns: no transposition.
+void sytrf(index_t n, double* a, index_t lda, int* pivots) {
+    const int info = scipy_LAPACKE_dsytrf(LAPACK_COL_MAJOR, 'U', narrow(n), a, narrow(lda), pivots);
+    if (info == LAPACK_WORK_MEMORY_ERROR) throw std::bad_alloc();
+    if (info < 0) throw BackendError("sytrf refused argument " + std::to_string(-info));
+}
+
+void sytrs(index_t n, const double* a, index_t lda, const int* pivots, double* b) {
+    scipy_LAPACKE_dsytrs(LAPACK_COL_MAJOR, 'U', narrow(n), 1, a, narrow(lda), pivots, b, narrow(n));
+}
+
+void gelsy(index_t m, index_t n, double* a, index_t lda, double* b, double rcond) {
+    const auto pivots = std::make_unique<int[]>(static_cast<std::size_t>(n));
+    int rank = 0;
+    const int info = scipy_LAPACKE_dgelsy(LAPACK_ROW_MAJOR, narrow(m), narrow(n), 1, a, narrow(lda),
+                                          b, 1, pivots.get(), rcond, &rank);
+    if (info < 0) throw BackendError("gelsy refused argument " + std::to_string(-info));
+}
+
+void geqrf(index_t m, index_t n, double* a, index_t lda) {
+    const auto tau = std::make_unique<double[]>(static_cast<std::size_t>(n));
+    const int info =
+        scipy_LAPACKE_dgeqrf(LAPACK_ROW_MAJOR, narrow(m), narrow(n), a, narrow(lda), tau.get());
+    if (info < 0) throw BackendError("geqrf refused argument " + std::to_string(-info));
+}
+
+void syev(index_t n, double* a, index_t lda, double* eigenvalues) {
+    const int info =
+        scipy_LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', narrow(n), a, narrow(lda), eigenvalues);
+    if (info != 0) throw BackendError("syevd failed with code " + std::to_string(info));
+}
+
 const char* blas_name() { return scipy_openblas_get_config(); }
 
 } // namespace fastopt

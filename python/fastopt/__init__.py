@@ -11,10 +11,21 @@ from importlib import metadata as _metadata
 
 from . import problems
 from ._cbo import cbo
+from ._lstsq import lstsq
+from ._sketch import SketchOperator, sketch
+from ._sketch_newton import sketch_newton
 
 try:
     __version__ = _metadata.version("fastopt")
 except _metadata.PackageNotFoundError:  # imported from a source tree
     __version__ = "0+local"
 
-__all__ = ["__version__", "cbo", "problems"]
+__all__ = [
+    "SketchOperator",
+    "__version__",
+    "cbo",
+    "lstsq",
+    "problems",
+    "sketch",
+    "sketch_newton",
+]

@@ -117,3 +117,72 @@ def fill_uniform(
 def philox(counter: Sequence[int], key: Sequence[int]) -> list[int]: ...
 def isa() -> str: ...
 def info() -> dict[str, Any]: ...
+
+class Matrix:
+    def __init__(
+        self,
+        A: _Points,
+        indices: NDArray[np.int32] = ...,
+        indptr: NDArray[np.int64] = ...,
+        cols: int = ...,
+    ) -> None: ...
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    def sketch(
+        self,
+        size: int,
+        kind: str,
+        nonzeros: int,
+        key0: int,
+        key1: int,
+        threads: int = 0,
+        scale: _Points | None = None,
+        probabilities: _Array | None = None,
+    ) -> _Points: ...
+    def row_probabilities(self, key0: int, key1: int, threads: int = 0) -> _Array: ...
+    def gram(self, w: _Array, threads: int = 0) -> _Array: ...
+    def multiply_gram(self, w: _Array, v: _Array, threads: int = 0) -> _Array: ...
+
+class Glm:
+    def __init__(
+        self,
+        A: Matrix,
+        y: _Array,
+        sample_weight: _Array | None,
+        family: str,
+        l2: float,
+        factor: float,
+        threads: int,
+    ) -> None: ...
+    def value(self, x: _Array) -> float: ...
+    def gradient(self, x: _Array) -> _Array: ...
+    def weights(self, x: _Array) -> _Array: ...
+
+def sketch_adjoint(
+    n: int,
+    y: _Array,
+    kind: str,
+    nonzeros: int,
+    key0: int,
+    key1: int,
+    probabilities: _Array | None = None,
+) -> _Array: ...
+def lstsq(
+    A: Matrix,
+    b: _Array,
+    sketch: str,
+    sketch_size: int,
+    nonzeros: int,
+    rcond: float,
+    maxiter: int,
+    key0: int,
+    key1: int,
+    threads: int,
+) -> list[dict[str, Any]]: ...
+def sketch_newton(
+    functions: Any,
+    x0: _Array,
+    m: int,
+    options: dict[str, Any],
+    monitor: Callable[[dict[str, Any]], bool] | None = None,
+) -> dict[str, Any]: ...

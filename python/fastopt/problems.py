@@ -27,8 +27,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ._glm import GLM, WeightedGram
+
 __all__ = [
+    "GLM",
     "NativeProblem",
+    "WeightedGram",
     "ackley",
     "canyon",
     "ellipsoid",

@@ -1,0 +1,133 @@
+// The linear solvers behind kkt.hpp.
+#pragma once
+
+#include <functional>
+
+#include "sketch_newton/kkt.hpp"
+
+namespace fastopt {
+
+double euclid(const double* v, index_t n);
+void full_kkt(const KktSystem& k, const double* w, double* out); // both triangles
+
+// Dense Bunch-Kaufman: (n + m)^3 / 3 flops, and rows n^2 more where W = A' diag(w) A + R.
+class LdlSolver final : public KktSolver {
+  public:
+    explicit LdlSolver(int threads) : threads_(threads) {}
+    const char* name() const override { return "ldl"; }
+    bool exact() const override { return true; }
+    Shape factor(const KktSystem& k, bool same) override;
+    Shape solve(const double* r, double rtol, double* d) override;
+
+  private:
+    Shape shape(double zero) const; // from the blocks of D
+    int threads_;
+    KktSystem k_;
+    Buffer<double> w_, factor_;
+    std::vector<int> pivots_;
+};
+
+// C = [[P, J'], [J, -dc I]], applied through S = J P^-1 J' + dc I. `inverse` overwrites B (n x k)
+// by P^-1 B.
+class ConstraintPreconditioner {
+  public:
+    using Inverse = std::function<void(double* b, index_t k)>;
+    bool set(index_t n, index_t m, const double* j, double dc,
+             Inverse inverse); // false: S singular
+    // C [z; y] = [a; b], b = nullptr for 0.
+    void apply(const double* a, const double* b, double* z, double* y) const;
+
+  private:
+    index_t n_ = 0, m_ = 0;
+    const double* j_ = nullptr;
+    Inverse inverse_;
+    Buffer<double> v_, s_; // V = P^-1 J' (n x m); S = L L'
+};
+
+// Conjugate gradients on the KKT system with a constraint preconditioner (Gould, Hribar, Nocedal):
+// every iterate meets the constraints' rows, and K is positive definite among the steps left.
+class ProjectedCg : public KktSolver {
+  public:
+    bool checks_curvature() const override { return true; }
+    Shape solve(const double* r, double rtol, double* d) override;
+
+  protected:
+    explicit ProjectedCg(index_t most) : most_(most) {}
+    KktSystem k_;
+    ConstraintPreconditioner pre_;
+    index_t last_ = 0;    // iterations of the last solve
+    double decimals_ = 0; // that it gained
+
+  private:
+    index_t most_;
+};
+
+// W = A' diag(w) A + R, preconditioned by (S D A)'(S D A) + R, D = diag(sqrt(w)); the sketch is
+// kept from step to step while the iterations stay few.
+class SketchPcg final : public ProjectedCg {
+  public:
+    explicit SketchPcg(const KktOptions& o) : ProjectedCg(200), o_(o) {}
+    const char* name() const override { return "sketch-pcg"; }
+    Shape factor(const KktSystem& k, bool same) override;
+    Shape solve(const double* r, double rtol, double* d) override;
+
+  private:
+    void make_sketch(const Gram& q);
+    KktOptions o_;
+    Buffer<double> gram_, p_;      // (S D A)'(S D A); P = L L'; lower triangles
+    std::vector<double> diagonal_; // of R + dw I in P
+    double fresh_rate_ = 0;        // iterations for each decimal with a new sketch
+    double cost_ = 0, waste_ = 0;  // of a new sketch, and by the old one, in iterations
+    bool stale_ = true, fresh_ = false;
+};
+
+// Only products with W: randomised Nystrom approximation, its rank doubled until the smallest of
+// its eigenvalues is small beside the shift (Frangella, Tropp, Udell).
+class NystromPcg final : public ProjectedCg {
+  public:
+    explicit NystromPcg(const KktOptions& o) : ProjectedCg(500), o_(o) {}
+    const char* name() const override { return "nystrom-pcg"; }
+    Shape factor(const KktSystem& k, bool same) override;
+    Shape solve(const double* r, double rtol, double* d) override;
+
+  private:
+    bool approximate(const KktSystem& k); // false where W + dw I is not positive semidefinite
+    KktOptions o_;
+    index_t rank_ = 10;
+    std::vector<double> values_; // eigenvalues of the approximation, ascending
+    Buffer<double> vectors_;     // rank x n
+};
+
+// Paige, Saunders (1975): symmetric indefinite systems by products alone.
+class Minres final : public KktSolver {
+  public:
+    const char* name() const override { return "minres"; }
+    Shape factor(const KktSystem& k, bool) override {
+        k_ = k;
+        return Shape::right;
+    }
+    Shape solve(const double* r, double rtol, double* d) override;
+
+  private:
+    KktSystem k_;
+};
+
+// The paper's sketch-and-project, d -= K S (S'K^2 S)^+ S'(K d + r): S a random coordinate
+// ('kaczmarz'), Gaussian columns, a CountSketch, or a random block of coordinates.
+class SketchAndProject final : public KktSolver {
+  public:
+    SketchAndProject(LinearSolver kind, const KktOptions& o) : kind_(kind), o_(o) {}
+    const char* name() const override;
+    Shape factor(const KktSystem& k, bool same) override;
+    Shape solve(const double* r, double rtol, double* d) override;
+
+  private:
+    void draw(index_t size, index_t width, double* s); // size x width
+    LinearSolver kind_;
+    KktOptions o_;
+    KktSystem k_;
+    Buffer<double> w_, full_;
+    std::uint64_t draws_ = 0;
+};
+
+} // namespace fastopt

@@ -1,0 +1,224 @@
+"""Objectives with structure that a solver can use: A' diag(w) A + R, generalised linear models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.sparse import issparse
+from scipy.sparse.linalg import LinearOperator
+
+from . import _backend
+from ._arguments import choice, real
+from ._problem import Array
+
+FAMILIES = ("logistic", "poisson", "gaussian", "gamma")
+_INT32 = 2**31 - 1
+
+
+def native_matrix(matrix: Any, name: str = "A", *, single: bool = False) -> Any:
+    """The core's view of a dense or sparse matrix, without a copy where the memory fits.
+
+    float32 stays float32 when `single`, everything else becomes float64.
+    """
+    module = _backend.module()
+    if issparse(matrix):
+        csr = matrix.tocsr()
+        kind = np.float32 if single and csr.dtype == np.float32 else np.float64
+        if csr.shape[1] > _INT32:
+            raise ValueError(f"{name} has more than 2^31 columns: {csr.shape}.")
+        data = _real(csr.data, kind, name)
+        return module.Matrix(
+            data, csr.indices.astype(np.int32), csr.indptr.astype(np.int64), csr.shape[1]
+        )
+    array = np.asarray(matrix)
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name} must be a matrix with two dimensions; its shape is {array.shape}."
+        )
+    kind = np.float32 if single and array.dtype == np.float32 else np.float64
+    return module.Matrix(np.ascontiguousarray(_real(array, kind, name)))
+
+
+def _real(values: Any, kind: Any, name: str) -> Any:
+    if np.iscomplexobj(values):
+        raise ValueError(f"{name} must be real; got complex numbers.")
+    try:
+        return np.asarray(values, dtype=kind)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must hold numbers; got {np.asarray(values).dtype}.") from None
+
+
+class WeightedGram(LinearOperator):  # type: ignore[misc]
+    """The matrix A' diag(w) A + R, to be returned by `hess`.
+
+    `sketch_newton` sketches A instead of forming the product when that is faster. Everywhere else
+    it is a `scipy.sparse.linalg.LinearOperator`.
+
+    Parameters
+    ----------
+    A : array_like or sparse, shape (rows, n)
+    w : array_like, shape (rows,)
+        Weights; the sketching solver wants them non-negative.
+    R : float, array_like (n,) or (n, n), or sparse (n, n)
+        A multiple of the identity, a diagonal, or any symmetric matrix. Default 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.problems import WeightedGram
+    >>> WeightedGram(np.eye(2), [1.0, 2.0], 0.5).toarray()
+    array([[1.5, 0. ],
+           [0. , 2.5]])
+    """
+
+    def __init__(self, A: Any, w: ArrayLike, R: Any = 0.0, *, matrix: Any = None) -> None:
+        self.A = A
+        self.matrix = native_matrix(A) if matrix is None else matrix
+        rows, n = self.matrix.shape
+        self.w: Array = np.asarray(w, dtype=np.float64)
+        if self.w.shape != (rows,):
+            raise ValueError(
+                f"w must have one entry per row of A, shape ({rows},); its shape is {self.w.shape}."
+            )
+        self.R = _read_rest(R, n)
+        super().__init__(dtype=np.float64, shape=(n, n))
+
+    def _matvec(self, x: Any) -> Array:
+        v = np.asarray(x, dtype=np.float64).ravel()
+        rest = self.R @ v if self.R.ndim == 2 else self.R * v
+        product: Array = self.matrix.multiply_gram(self.w, v) + rest
+        return product
+
+    def _adjoint(self) -> WeightedGram:
+        return self
+
+    def toarray(self) -> Array:
+        """The matrix itself, (n, n)."""
+        full: Array = np.array(self.matrix.gram(self.w))
+        if self.R.ndim == 2:
+            full += self.R
+        else:
+            full[np.diag_indices_from(full)] += self.R
+        return full
+
+
+def _read_rest(rest: Any, n: int) -> Array:
+    if issparse(rest):
+        rest = rest.toarray()
+    array = np.asarray(rest, dtype=np.float64)
+    if array.shape not in ((), (n,), (n, n)):
+        raise ValueError(
+            f"R must be a number, a diagonal ({n},) or a matrix ({n}, {n}); its shape is "
+            f"{array.shape}."
+        )
+    return array
+
+
+class GLM:
+    """A generalised linear model as an objective, in native code.
+
+    f(x) = mean_i loss(a_i'x, y_i) + (l2 / 2) |x|^2, with its gradient and its Hessian in the form
+    that `sketch_newton` exploits. One pass over A serves value, gradient and Hessian at a point.
+
+    Parameters
+    ----------
+    A : array_like or sparse, shape (rows, n)
+        Data, dense or CSR.
+    y : array_like, shape (rows,)
+        'logistic': two classes as -1 and 1, or 0 and 1; 'poisson': counts >= 0; 'gamma': > 0;
+        'gaussian': anything.
+    family : {'logistic', 'poisson', 'gaussian', 'gamma'}
+        Losses log(1 + exp(-y z)); exp(z) - y z; (z - y)^2 / 2; z + y exp(-z) (log link).
+    l2 : float
+        Weight of the ridge term, at least 0.
+    sample_weight : array_like (rows,), optional
+        Non-negative factors of the losses; the mean is the weighted one.
+    reduction : {'mean', 'sum'}
+    threads : int, optional
+        Threads of the core; the result does not depend on it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import sketch_newton
+    >>> from fastopt.problems import GLM
+    >>> rng = np.random.default_rng(0)
+    >>> A = rng.standard_normal((200, 3))
+    >>> model = GLM(A, np.sign(A @ [1.0, -1.0, 0.5] + rng.standard_normal(200)), 'logistic')
+    >>> result = sketch_newton(model.fun, np.zeros(3), jac=model.jac, hess=model.hess)
+    >>> bool(result.success)
+    True
+    """
+
+    def __init__(
+        self,
+        A: Any,
+        y: ArrayLike,
+        family: str = "logistic",
+        l2: float = 0.0,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: str = "mean",
+        threads: int | None = None,
+    ) -> None:
+        choice("family", family, FAMILIES)
+        choice("reduction", reduction, ("mean", "sum"))
+        self.A = A
+        self.matrix = native_matrix(A)
+        rows, n = self.matrix.shape
+        self.family, self.l2, self.n = family, real("l2", l2, minimum=0.0), n
+        self.y = _read_targets(y, rows, family)
+        weight = None
+        total = float(rows)
+        if sample_weight is not None:
+            weight = np.asarray(sample_weight, dtype=np.float64)
+            if weight.shape != (rows,) or not np.all(weight >= 0):
+                raise ValueError(f"sample_weight must be {rows} non-negative numbers.")
+            total = float(weight.sum())
+        factor = 1.0 if reduction == "sum" else 1.0 / total if total > 0 else 0.0
+        self._glm = _backend.module().Glm(
+            self.matrix, self.y, weight, family, self.l2, factor, threads or 0
+        )
+
+    def fun(self, x: ArrayLike) -> float:
+        """f(x)."""
+        return float(self._glm.value(np.asarray(x, dtype=np.float64)))
+
+    __call__ = fun
+
+    def jac(self, x: ArrayLike) -> Array:
+        """The gradient, (n,)."""
+        gradient: Array = self._glm.gradient(np.asarray(x, dtype=np.float64))
+        return gradient
+
+    def hess(self, x: ArrayLike) -> WeightedGram:
+        """The Hessian as a `WeightedGram`."""
+        weights = self._glm.weights(np.asarray(x, dtype=np.float64))
+        return WeightedGram(self.A, weights, self.l2, matrix=self.matrix)
+
+    def hessp(self, x: ArrayLike, p: ArrayLike) -> Array:
+        """Hessian times p, (n,)."""
+        product: Array = self.hess(x)._matvec(p)
+        return product
+
+
+def _read_targets(y: ArrayLike, rows: int, family: str) -> Array:
+    targets = np.asarray(y, dtype=np.float64)
+    if targets.shape != (rows,):
+        raise ValueError(
+            f"y must have one entry per row of A, shape ({rows},); its shape is {targets.shape}."
+        )
+    if not np.all(np.isfinite(targets)):
+        raise ValueError("y must be finite.")
+    if family == "logistic":
+        if np.all((targets == 0) | (targets == 1)):
+            targets = 2 * targets - 1
+        if not np.all(np.abs(targets) == 1):
+            raise ValueError("y must hold two classes, -1 and 1 or 0 and 1, for family='logistic'.")
+    if family == "poisson" and np.any(targets < 0):
+        raise ValueError("y must not be negative for family='poisson'.")
+    if family == "gamma" and np.any(targets <= 0):
+        raise ValueError("y must be positive for family='gamma'.")
+    return targets

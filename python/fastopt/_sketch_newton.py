@@ -1,0 +1,342 @@
+"""The public function `sketch_newton`."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import OptimizeResult, OptimizeWarning
+
+from . import _backend
+from ._arguments import choice, integer, real
+from ._callback import RAISED, RETURNED_TRUE
+from ._newton_problem import Functions, Objective, read_equalities, refuse_bounds
+from ._problem import Array, RandomSource, draw_key
+
+LINEAR_SOLVERS = (
+    "auto",
+    "ldl",
+    "sketch-pcg",
+    "nystrom-pcg",
+    "minres",
+    "kaczmarz",
+    "gaussian",
+    "countsketch",
+    "block",
+    "adasketch",
+)
+SKETCHES = ("sjlt", "countsketch", "srht", "gaussian", "uniform", "leverage", "less")
+_NO_LIMIT = 2**62
+
+_MESSAGES = {
+    0: "Optimization terminated successfully: the KKT residual is below tol.",
+    1: "Maximum number of iterations has been exceeded. Raise maxiter.",
+    2: "No step improves the point any more: the KKT residual {kkt:.3g} is above tol. Loosen tol, "
+    "check the derivatives, or start elsewhere.",
+    3: "A function returned no finite number at a point where one was needed. Check fun, jac, hess "
+    "and constraints there, or start elsewhere.",
+    4: "The constraints seem inconsistent: x is a stationary point of their violation, which is "
+    "{violation:.3g} there. This is a local statement; another x0 may do.",
+}
+_SINGULAR = (
+    "The KKT matrix stays singular whatever multiple of the identity is added: the KKT residual "
+    "{kkt:.3g} is above tol. Check the constraints' Jacobian, or scale the problem."
+)
+_UNBOUNDED = "The objective is unbounded below on the constraints, or x runs to infinity."
+_MAXFEV = "Maximum number of function evaluations has been exceeded. Raise maxfev."
+_MAXTIME = "The time limit maxtime was reached. Raise it."
+
+
+def _listener(callback: Any) -> Callable[[OptimizeResult], Any]:
+    """callback(*, intermediate_result), callback(xk), or trust-constr's callback(xk, state)."""
+    if not callable(callback):
+        raise TypeError(f"callback must be callable; got {type(callback).__name__}.")
+    try:
+        parameters = inspect.signature(callback).parameters
+    except (TypeError, ValueError):
+        return lambda result: callback(result.x)
+    if set(parameters) == {"intermediate_result"}:
+        return lambda result: callback(intermediate_result=result)
+    positional = [
+        p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    if len([p for p in positional if p.default is p.empty]) >= 2:
+        return lambda result: callback(result.x, result)
+    return lambda result: callback(result.x)
+
+
+class _Monitor:
+    """Called by the core once per iteration; a true answer ends the run."""
+
+    _HEADER = f"{'nit':>5} {'nfev':>6} {'fun':>24} {'violation':>11} {'optimality':>11} {'step':>9}"
+
+    def __init__(self, callback: Any, disp: bool) -> None:
+        self._listener = None if callback is None else _listener(callback)
+        self._disp = disp
+        self.stopped: str | None = None
+        if disp:
+            print(f"sketch_newton\n{self._HEADER}")
+
+    def __call__(self, record: dict[str, Any]) -> bool:
+        if self._disp:
+            print(
+                f"{record['nit']:5d} {record['nfev']:6d} {record['fun']:24.16g} "
+                f"{record['constr_violation']:11.3e} {record['optimality']:11.3e} "
+                f"{record['step']:9.2e}"
+            )
+        if self._listener is None:
+            return False
+        result = OptimizeResult(record)
+        result.niter = result.nit
+        try:
+            if self._listener(result):
+                self.stopped = RETURNED_TRUE
+        except StopIteration:
+            self.stopped = RAISED
+        return self.stopped is not None
+
+
+def sketch_newton(
+    fun: Any,
+    x0: ArrayLike,
+    args: tuple[Any, ...] = (),
+    jac: Any = None,
+    hess: Any = None,
+    hessp: Any = None,
+    bounds: Any = None,
+    constraints: Any = (),
+    tol: float | None = None,
+    callback: Any = None,
+    *,
+    linear_solver: str = "auto",
+    sketch: str = "sjlt",
+    sketch_size: int | None = None,
+    merit: str = "augmented-lagrangian",
+    scale: bool = True,
+    maxiter: int | None = None,
+    maxfev: int | None = None,
+    maxtime: float | None = None,
+    rng: RandomSource = None,
+    disp: bool = False,
+    threads: int | None = None,
+    record_history: bool = False,
+    finite_diff_rel_step: ArrayLike | None = None,
+    device: str | None = None,
+    **unknown: Any,
+) -> OptimizeResult:
+    """Minimise f(x) subject to equality constraints c(x) = 0 by Newton's method.
+
+    The KKT system of each step is solved exactly or by randomised sketching, whichever a cost model
+    finds faster, and the step is judged by an exact augmented Lagrangian or a filter. A swap for
+    ``scipy.optimize.minimize(method='trust-constr')`` on such problems, and valid as
+    ``minimize(method=sketch_newton)``.
+
+    Parameters
+    ----------
+    fun : callable or `fastopt.problems.GLM`
+        ``fun(x, *args) -> float``; with ``jac=True`` it returns (f, gradient). A GLM brings its own
+        derivatives.
+    x0 : array_like (n,)
+        Where to start; need not be feasible.
+    args : tuple
+        Passed to `fun`, `jac`, `hess` and `hessp`.
+    jac : callable, True, '2-point', '3-point', 'cs' or None
+        The gradient, ``jac(x, *args) -> (n,)``. None is '2-point'.
+    hess : callable, '2-point', '3-point', 'cs', HessianUpdateStrategy or None
+        The Hessian, ``hess(x, *args)``: an array, a sparse matrix, a LinearOperator, or a
+        `fastopt.problems.WeightedGram`. None: differences of `jac` where that is a function, else
+        `scipy.optimize.SR1`.
+    hessp : callable, optional
+        ``hessp(x, p, *args)``, the Hessian times p.
+    bounds : None
+        Refused unless infinite; trust-constr takes bounds.
+    constraints : constraint or sequence of constraints
+        `LinearConstraint` and `NonlinearConstraint` with ``lb == ub``, dicts of type 'eq' (a 'hess'
+        entry ``hess(x, v)`` is read). None: unconstrained Newton.
+    tol : float
+        Wanted KKT residual of the problem as stated, the larger of |grad f + J'v|_inf, relative to
+        |grad f|_inf where that exceeds 1 and rounding forbids more, and |c|_inf. Default 1e-8.
+    callback : callable, optional
+        ``callback(intermediate_result)`` if its parameter has this name, ``callback(xk, state)``,
+        or ``callback(xk)``. A true return value or StopIteration ends the run.
+    linear_solver : str
+        'auto' (default): by estimated cost. 'ldl': dense Bunch-Kaufman. 'sketch-pcg': conjugate
+        gradients preconditioned by a sketch of A, for a WeightedGram. 'nystrom-pcg', 'minres': only
+        products with the Hessian. 'kaczmarz', 'gaussian', 'countsketch', 'block': sketch-and-
+        project on the KKT matrix. 'adasketch': the method of Hong, Na, Mahoney and Kolar to the
+        letter, for comparisons.
+    sketch : {'sjlt', 'countsketch', 'srht', 'gaussian', 'uniform', 'leverage', 'less'}
+        Kind of the sketch of 'sketch-pcg'.
+    sketch_size : int, optional
+        Its rows (for sketch-and-project: columns of S). Default: the cheapest for the run.
+    merit : {'augmented-lagrangian', 'filter'}
+        What judges a step. The filter needs fewer evaluations on hard problems; it is taken in any
+        case with quasi-Newton Hessians, and where the augmented Lagrangian fails.
+    scale : bool
+        Scale f and each c so that no gradient exceeds 100 at x0. Default True.
+    maxiter, maxfev, maxtime : int, int, float, optional
+        Most iterations (1000), calls of `fun` and seconds.
+    rng : int, numpy.random.Generator or None
+        Source of the sketches. The default is a fixed key: equal calls give equal results.
+    disp : bool
+        Print a line for each iteration.
+    threads : int, optional
+        Threads of the core; the result does not depend on it. Default: all CPUs.
+    record_history : bool
+        Keep the records of all iterations in ``result.history``.
+    finite_diff_rel_step : array_like, optional
+        Relative step of the finite differences of `fun` and `jac`.
+    device : None or 'cpu'
+
+    Returns
+    -------
+    OptimizeResult
+        With trust-constr's names: x, fun, grad, v (multipliers, one array for each constraint),
+        constr and jac (values and Jacobians, one for each constraint), constr_violation,
+        lagrangian_grad, optimality (its largest entry), nit, nfev, njev, nhev, success, status,
+        message, execution_time; and kkt_residual (what `tol` is held against), linear_solver,
+        reason (why that one), sketch (kind, rows, how many were made), inner_iterations, merit
+        (name, eta1, eta2, shift), n_restorations, history. status: 0 success; 1 maxiter, maxfev or
+        maxtime; 2 stalled or singular; 3 not finite, or unbounded; 4 infeasible; 99 callback.
+
+    Raises
+    ------
+    ValueError
+        For bounds and inequalities, wrong shapes, and options that make no sense.
+    Exception
+        Whatever the user's functions raise comes back unchanged.
+
+    References
+    ----------
+    Hong, Na, Mahoney, Kolar, "Constrained Optimization via Exact Augmented Lagrangian and
+    Randomized Iterative Sketching", 2023. Pilanci, Wainwright, "Newton Sketch", 2017. Waechter,
+    Biegler, "On the implementation of an interior-point filter line-search algorithm", 2006.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import sketch_newton
+    >>> circle = {"type": "eq", "fun": lambda x: x @ x - 2, "jac": lambda x: 2 * x}
+    >>> result = sketch_newton(np.sum, [1.0, -0.5], jac=np.ones_like, constraints=circle)
+    >>> result.x.round(6)
+    array([-1., -1.])
+    """
+    module = _backend.module(device)
+    started = time.perf_counter()
+    if unknown:
+        names = ", ".join(str(name) for name in unknown)
+        warnings.warn(f"Unknown solver options: {names}", OptimizeWarning, stacklevel=2)
+    choice("linear_solver", linear_solver, LINEAR_SOLVERS)
+    choice("sketch", sketch, SKETCHES)
+    choice("merit", merit, ("augmented-lagrangian", "filter"))
+    start = _read_x0(x0)
+    args = args if isinstance(args, tuple) else (args,)
+    refuse_bounds(bounds)
+    objective = Objective(fun, start.size, args, jac, hess, hessp, finite_diff_rel_step)
+    functions = Functions(objective, read_equalities(constraints, start), start.size)
+    key = (0, 0) if rng is None else draw_key(rng, None)
+    paper = linear_solver == "adasketch"
+    filter_first = merit == "filter" or functions.approximate
+    options = {
+        "linear_solver": "auto" if paper else linear_solver,
+        "sketch": sketch,
+        "sketch_size": 0 if sketch_size is None else integer("sketch_size", sketch_size, 1),
+        "globalisation": "adasketch" if paper else "filter" if filter_first else "merit",
+        "tol": real("tol", 1e-8 if tol is None else tol, above=0.0),
+        "maxiter": 1000 if maxiter is None else integer("maxiter", maxiter, 0),
+        "maxfev": _NO_LIMIT if maxfev is None else integer("maxfev", maxfev, 1),
+        "maxtime": math.inf if maxtime is None else real("maxtime", maxtime, minimum=0.0),
+        "scale": bool(scale) and not paper,
+        "key0": key[0],
+        "key1": key[1],
+        "threads": 0 if threads is None else integer("threads", threads, 1),
+        "record_history": bool(record_history),
+    }
+    monitor = _Monitor(callback, disp) if callback is not None or disp else None
+    raw = module.sketch_newton(functions, start, functions.m, options, monitor)
+    result = _result(raw, functions, monitor)
+    if raw["linear_solver"] == "sketch-pcg":
+        result.sketch["kind"] = sketch
+    result.execution_time = time.perf_counter() - started
+    if disp:
+        print(result.message)
+    return result
+
+
+def _read_x0(x0: ArrayLike) -> Array:
+    try:
+        start = np.array(np.atleast_1d(np.asarray(x0, dtype=np.float64)))
+    except (TypeError, ValueError):
+        raise ValueError(f"x0 must be an array of real numbers; got {x0!r:.60}.") from None
+    if start.ndim != 1 or start.size == 0:
+        raise ValueError(
+            f"'x0' must only have one dimension, and an entry; its shape is {start.shape}."
+        )
+    if not np.all(np.isfinite(start)):
+        raise ValueError("x0 must be finite.")
+    return start
+
+
+def _message(raw: dict[str, Any]) -> str:
+    if raw["unbounded"]:
+        return _UNBOUNDED
+    if raw["code"] == 1 and not raw["maxiter"]:
+        return _MAXTIME if raw["maxtime"] else _MAXFEV
+    text = _SINGULAR if raw["singular"] else _MESSAGES.get(raw["code"], "")
+    return text.format(kkt=raw["kkt_residual"], violation=raw["constr_violation"])
+
+
+def _result(raw: dict[str, Any], functions: Functions, monitor: _Monitor | None) -> OptimizeResult:
+    n, m = functions.n, functions.m
+    full_jacobian = np.asarray(raw["jacobian"]).reshape(m, n)
+    gradient, multipliers = raw["gradient"], raw["l"]
+    values = functions.split(raw["c"])
+    ends = np.cumsum([c.m for c in functions.constraints])[:-1]
+    constraints = functions.constraints
+    result = OptimizeResult(
+        x=raw["x"],
+        fun=raw["fun"],
+        success=raw["success"],
+        status=raw["code"],
+        message=_message(raw),
+        nit=raw["nit"],
+        niter=raw["nit"],
+        nfev=functions.objective.nfev,
+        njev=functions.objective.njev,
+        nhev=functions.objective.nhev,
+        grad=gradient,
+        v=functions.split(multipliers),
+        jac=np.split(full_jacobian, ends) if constraints else [],
+        constr=[c + one.target for c, one in zip(values, constraints, strict=True)],
+        constr_violation=raw["constr_violation"],
+        constr_nfev=[c.nfev for c in constraints],
+        constr_njev=[c.njev for c in constraints],
+        constr_nhev=[c.nhev for c in constraints],
+        lagrangian_grad=gradient + full_jacobian.T @ multipliers,
+        optimality=raw["optimality"],
+        kkt_residual=raw["kkt_residual"],
+        linear_solver=raw["linear_solver"],
+        reason=raw["reason"],
+        inner_iterations=raw["inner_iterations"],
+        sketch={"kind": None, "rows": raw["sketch_rows"], "made": raw["n_sketches"]},
+        merit={
+            "name": "filter" if raw["filter"] else "augmented-lagrangian",
+            "eta1": raw["eta1"],
+            "eta2": raw["eta2"],
+            "shift": raw["shift"],
+        },
+        n_restorations=raw["n_restorations"],
+        method="sketch_newton",
+    )
+    if raw["history"]:
+        names = [name for name in raw["history"][0]]
+        result.history = {name: np.array([r[name] for r in raw["history"]]) for name in names}
+    if monitor is not None and monitor.stopped is not None:
+        result.update(success=False, status=99, message=monitor.stopped)
+    return result
