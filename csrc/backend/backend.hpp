@@ -49,6 +49,19 @@ void syrk(index_t n, index_t k, T alpha, const T* a, index_t lda, T beta, T* c, 
 // A = L L' in the lower triangle, in place; false when A is not positive definite.
 template <class T> bool potrf(index_t n, T* a, index_t lda);
 
+// y (m) = alpha op(A) x + beta y for the stored matrix A (m x n), or (n) with its transpose.
+template <class T>
+void gemv(bool transpose, index_t m, index_t n, T alpha, const T* a, index_t lda, const T* x, T beta,
+          T* y);
+
+// B (m x n) <- op(L)^-1 B (left: L is m x m) or B op(L)^-1 (right: n x n) for a lower triangle L.
+template <class T>
+void trsm(bool left, bool transpose, index_t m, index_t n, const T* l, index_t ldl, T* b,
+          index_t ldb);
+
+template <class T> T dot(index_t n, const T* x, const T* y);
+template <class T> void axpy(index_t n, T alpha, const T* x, T* y); // y += alpha x
+
 const char* blas_name(); // the library's own words: name, version, kernel
 
 } // namespace fastopt

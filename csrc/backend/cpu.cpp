@@ -86,6 +86,50 @@ template <> bool potrf<float>(index_t n, float* a, index_t lda) {
     return scipy_LAPACKE_spotrf(LAPACK_ROW_MAJOR, 'L', narrow(n), a, narrow(lda)) == 0;
 }
 
+template <>
+void gemv<double>(bool transpose, index_t m, index_t n, double alpha, const double* a, index_t lda,
+             const double* x, double beta, double* y) {
+    scipy_cblas_dgemv(CblasRowMajor, op(transpose), narrow(m), narrow(n), alpha, a, narrow(lda), x, 1,
+                      beta, y, 1);
+}
+
+template <>
+void trsm<double>(bool left, bool transpose, index_t m, index_t n, const double* l, index_t ldl, double* b,
+             index_t ldb) {
+    scipy_cblas_dtrsm(CblasRowMajor, left ? CblasLeft : CblasRight, CblasLower, op(transpose),
+                      CblasNonUnit, narrow(m), narrow(n), 1, l, narrow(ldl), b, narrow(ldb));
+}
+
+template <> double dot<double>(index_t n, const double* x, const double* y) {
+    return scipy_cblas_ddot(narrow(n), x, 1, y, 1);
+}
+
+template <> void axpy<double>(index_t n, double alpha, const double* x, double* y) {
+    scipy_cblas_daxpy(narrow(n), alpha, x, 1, y, 1);
+}
+
+template <>
+void gemv<float>(bool transpose, index_t m, index_t n, float alpha, const float* a, index_t lda,
+             const float* x, float beta, float* y) {
+    scipy_cblas_sgemv(CblasRowMajor, op(transpose), narrow(m), narrow(n), alpha, a, narrow(lda), x, 1,
+                      beta, y, 1);
+}
+
+template <>
+void trsm<float>(bool left, bool transpose, index_t m, index_t n, const float* l, index_t ldl, float* b,
+             index_t ldb) {
+    scipy_cblas_strsm(CblasRowMajor, left ? CblasLeft : CblasRight, CblasLower, op(transpose),
+                      CblasNonUnit, narrow(m), narrow(n), 1, l, narrow(ldl), b, narrow(ldb));
+}
+
+template <> float dot<float>(index_t n, const float* x, const float* y) {
+    return scipy_cblas_sdot(narrow(n), x, 1, y, 1);
+}
+
+template <> void axpy<float>(index_t n, float alpha, const float* x, float* y) {
+    scipy_cblas_saxpy(narrow(n), alpha, x, 1, y, 1);
+}
+
 const char* blas_name() { return scipy_openblas_get_config(); }
 
 } // namespace fastopt
