@@ -17,8 +17,7 @@ Anderson<T>::Anderson(index_t n1, index_t n2, index_t memory)
       dg_(checked_product(memory, n1 + n2)), dr_(checked_product(memory, n1 + n2)),
       gram_(static_cast<std::size_t>(memory * memory)) {}
 
-template <class T>
-double Anderson<T>::inner(const T* a, const T* b, double w1, double w2) const {
+template <class T> double Anderson<T>::inner(const T* a, const T* b, double w1, double w2) const {
     double sum = w1 * static_cast<double>(dot(n1_, a, b));
     if (n2_ > 0) sum += w2 * static_cast<double>(dot(n2_, a + n1_, b + n1_));
     return sum;

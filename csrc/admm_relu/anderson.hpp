@@ -23,10 +23,10 @@ template <class T> class Anderson {
 
     index_t n1_, n2_, memory_, count_ = 0, head_ = 0;
     bool started_ = false;
-    double accepted_ = 0;               // ||g|| of the last accepted point
-    Buffer<T> g_, rn_;                  // of the last accepted point: residual and plain step
-    Buffer<T> dg_, dr_;                 // differences of residuals and of plain steps (memory rows)
-    std::vector<double> gram_;          // <dg_i, dg_j>
+    double accepted_ = 0;      // ||g|| of the last accepted point
+    Buffer<T> g_, rn_;         // of the last accepted point: residual and plain step
+    Buffer<T> dg_, dr_;        // differences of residuals and of plain steps (memory rows)
+    std::vector<double> gram_; // <dg_i, dg_j>
 };
 
 } // namespace fastopt

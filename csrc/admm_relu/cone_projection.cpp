@@ -9,10 +9,11 @@
 namespace fastopt {
 namespace {
 
-constexpr index_t group = 8;              // blocks that share one product with X
-constexpr double feasibility = 1e-13;     // relative to ||r||
-constexpr double independent = 1e-9;      // sine of the angle of a new row with the active ones
-constexpr double cancellation = 0.1;      // project twice when v is this much shorter than r
+constexpr index_t group = 8;          // blocks that share one product with X
+constexpr double feasibility = 1e-13; // relative to ||r||
+constexpr double nothing = 1e-12;     // a shorter projection than this times ||r|| is rounding
+constexpr double independent = 1e-9;  // sine of the angle of a new row with the active ones
+constexpr double cancellation = 0.1;  // project twice when v is this much shorter than r
 
 double norm2(index_t n, const double* x) { return std::sqrt(dot(n, x, x)); }
 
@@ -251,7 +252,7 @@ void ConeProjector::project(index_t count, const double* r, double level,
             double* vk = v + k * d;
             refine(k % p_, r + k * d, sets[k], vk, w.xv.data() + i * n, w);
             norm[k] = norm2(d, vk);
-            if (norm[k] <= level) {
+            if (norm[k] <= std::max(level, nothing * norm2(d, r + k * d))) {
                 std::fill(vk, vk + d, 0.0);
                 norm[k] = 0;
             }
@@ -263,7 +264,8 @@ std::vector<double> ConeProjector::face_basis(const ActiveSet& set) const {
     const index_t d = d_, k = set.size();
     std::vector<double> basis(set.q), out, e(static_cast<std::size_t>(d)), c(e.size());
     basis.resize(static_cast<std::size_t>(d * d));
-    std::vector<double> left(static_cast<std::size_t>(d), 1.0); // squared distance of e_i to the span
+    std::vector<double> left(static_cast<std::size_t>(d),
+                             1.0); // squared distance of e_i to the span
     for (index_t j = 0; j < k; ++j)
         for (index_t i = 0; i < d; ++i) left[i] -= basis[j * d + i] * basis[j * d + i];
     for (index_t m = k; m < d; ++m) {

@@ -20,9 +20,8 @@ constexpr index_t flat_tile = 16384;
 index_t tiles(index_t n, index_t nb) { return (n + nb - 1) / nb; }
 
 template <class F> void flat(index_t n, int threads, F f) {
-    parallel_for(tiles(n, flat_tile), threads, [&](index_t b) {
-        f(b * flat_tile, std::min(n, (b + 1) * flat_tile));
-    });
+    parallel_for(tiles(n, flat_tile), threads,
+                 [&](index_t b) { f(b * flat_tile, std::min(n, (b + 1) * flat_tile)); });
 }
 
 } // namespace
@@ -63,7 +62,8 @@ template <class T> void Design<T>::adjoint(const T* q, T* g) {
         }
         if (nc > 1) return;
         const index_t r0 = b * gate_tile, w = std::min(gate_tile, rows - r0);
-        gemm(false, false, w, d_, n_, T(1), work_.data() + r0 * n_, n_, x_, d_, T(0), g + r0 * d_, d_);
+        gemm(false, false, w, d_, n_, T(1), work_.data() + r0 * n_, n_, x_, d_, T(0), g + r0 * d_,
+             d_);
     });
     if (nc == 1) return;
     parallel_for(nc, threads_, [&](index_t b) {
@@ -80,7 +80,8 @@ template <class T> void Design<T>::gram_rows(T* h, T* diagonal) const {
         const index_t i0 = i * gram_tile, j0 = j * gram_tile;
         const index_t wi = std::min(gram_tile, n_ - i0), wj = std::min(gram_tile, n_ - j0);
         std::vector<T> xx(static_cast<std::size_t>(wi * wj)), dd(xx.size());
-        gemm(false, true, wi, wj, d_, T(1), x_ + i0 * d_, d_, x_ + j0 * d_, d_, T(0), xx.data(), wj);
+        gemm(false, true, wi, wj, d_, T(1), x_ + i0 * d_, d_, x_ + j0 * d_, d_, T(0), xx.data(),
+             wj);
         gemm(true, false, wi, wj, p_, T(1), gates_ + i0, n_, gates_ + j0, n_, T(0), dd.data(), wj);
         for (index_t r = 0; r < wi; ++r)
             for (index_t s = i == j ? r : 0; s < wj; ++s) {
@@ -116,8 +117,8 @@ template <class T> void Design<T>::gram_columns(T* h, T* diagonal) const {
             const index_t m = std::min(row_tile, n_ - r0);
             columns(gi, wi, r0, m, left.data());
             columns(gj, wj, r0, m, right.data());
-            gemm(true, false, mi, mj, m, T(1), left.data(), mi, right.data(), mj, T(r0 > 0), sum.data(),
-                 mj);
+            gemm(true, false, mi, mj, m, T(1), left.data(), mi, right.data(), mj, T(r0 > 0),
+                 sum.data(), mj);
         }
         for (index_t r = 0; r < mi; ++r)
             for (index_t s = i == j ? r : 0; s < mj; ++s) {
@@ -254,8 +255,8 @@ void GraphProjection<T>::project(const T* a, const T* b, T* u, T* zeta, bool wan
 }
 
 template <class T> void GraphProjection<T>::fix_target(const T* b) {
-    fixed_ = b;
-    if (form_ != Form::rows) design_.adjoint(b, target_.data());
+    fixed_ = b; // null: b changes from call to call
+    if (b && form_ != Form::rows) design_.adjoint(b, target_.data());
 }
 
 template <class T> void GraphProjection<T>::apply(const T* x, T* y) {
@@ -284,7 +285,8 @@ template <class T> void GraphProjection<T>::cg(const T* rhs, T* x, double tolera
     };
     std::vector<double> goal(c), rho(c);
     apply(x, g_.data());
-    for (index_t k = 0; k < c; ++k) goal[k] = tolerance * std::sqrt(double(dot(m, rhs + k * m, rhs + k * m)));
+    for (index_t k = 0; k < c; ++k)
+        goal[k] = tolerance * std::sqrt(double(dot(m, rhs + k * m, rhs + k * m)));
     for (std::size_t i = 0; i < r.size(); ++i) r[i] -= g_[static_cast<index_t>(i)];
     precondition();
     q = y;

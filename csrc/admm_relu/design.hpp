@@ -19,8 +19,8 @@ template <class T> class Design {
     Design(index_t n, index_t d, index_t n_gates, index_t c, const T* x, const T* gates,
            int threads);
 
-    void forward(const T* e, T* z);   // z_k = sum_i D_i X e_ki: 2 n P d c flops
-    void adjoint(const T* q, T* g);   // g_ki = X' D_i q_k: 2 n P d c flops
+    void forward(const T* e, T* z); // z_k = sum_i D_i X e_ki: 2 n P d c flops
+    void adjoint(const T* q, T* g); // g_ki = X' D_i q_k: 2 n P d c flops
 
     // Fh Fh' = (X X') o (D'D) into the upper triangle: n^2 (d + P) flops.
     void gram_rows(T* h, T* diagonal) const;
@@ -46,8 +46,8 @@ template <class T> class Design {
 // Projection on the graph of F: given (a, b), the u that minimises
 //     ||u - a||^2 + gamma ||F u - b||^2,   and zeta = F u.
 // Rotating (u_1, u_2) to sum and difference leaves one system of size n or d P, whichever is
-// smaller; when neither fits into `max_dense`, conjugate gradients with the gates' own blocks as the
-// preconditioner.
+// smaller; when neither fits into `max_dense`, conjugate gradients with the gates' own blocks as
+// the preconditioner.
 template <class T> class GraphProjection {
   public:
     GraphProjection(Design<T>& design, int signs, index_t max_dense);
@@ -55,7 +55,7 @@ template <class T> class GraphProjection {
     void set(double gamma); // refactors when gamma changed
     // zeta is filled when it is wanted or costs nothing. `tolerance` is that of the iterative form.
     void project(const T* a, const T* b, T* u, T* zeta, bool want_zeta, double tolerance);
-    void fix_target(const T* b); // promises that this b never changes
+    void fix_target(const T* b); // promises that this b never changes; null takes it back
 
     enum class Form { rows, columns, iterative };
     Form form() const { return form_; }
@@ -81,8 +81,8 @@ template <class T> class GraphProjection {
     Buffer<T> e_, f_, g_, z_; // work
     Buffer<T> target_;        // Fh'b
     const T* fixed_ = nullptr;
-    Buffer<T> blocks_;        // preconditioner: a Cholesky factor for each gate
-    Buffer<T> delta_;         // the last solution, where the next one starts
+    Buffer<T> blocks_; // preconditioner: a Cholesky factor for each gate
+    Buffer<T> delta_;  // the last solution, where the next one starts
 };
 
 } // namespace fastopt

@@ -78,28 +78,45 @@ std::vector<double> ascend_gates(index_t n, index_t d, index_t c, const double* 
                                  const std::vector<double>& starts,
                                  const std::vector<double>& known, double level, int threads) {
     const index_t m = static_cast<index_t>(starts.size()) / d, all = m * c * 2;
-    std::vector<double> ends(static_cast<std::size_t>(all * d)), value(static_cast<std::size_t>(all));
+    std::vector<double> ends(static_cast<std::size_t>(all * d)),
+        value(static_cast<std::size_t>(all));
     std::vector<Pattern> bits(static_cast<std::size_t>(all));
     parallel_for(all, threads, [&](index_t a) {
         const double sign = a % 2 ? -1 : 1;
         const double* tk = t + a / 2 % c * n;
+        const double* from = starts.data() + a / (2 * c) * d;
         double* u = ends.data() + a * d;
-        std::copy(starts.data() + a / (2 * c) * d, starts.data() + (a / (2 * c) + 1) * d, u);
-        std::vector<double> xu(static_cast<std::size_t>(n)), q(xu.size());
+        std::vector<double> xu(static_cast<std::size_t>(n)), q(xu.size()), trial(from, from + d),
+            g(trial);
+        // Normalises w, then f(w) = sign t'(X w)_+; xu holds X w.
+        const auto evaluate = [&](std::vector<double>& w) {
+            const double length = std::sqrt(dot(d, w.data(), w.data()));
+            if (!(length > 0)) return -1.0;
+            for (double& x_k : w) x_k /= length;
+            gemm(false, true, 1, n, d, 1.0, w.data(), d, x, d, 0.0, xu.data(), n);
+            double f = 0;
+            for (index_t j = 0; j < n; ++j) f += xu[j] > 0 ? sign * tk[j] * xu[j] : 0.0;
+            return f;
+        };
+        value[a] = evaluate(trial);
         for (int step = 0; step < ascent_steps; ++step) {
-            gemm(false, true, 1, n, d, 1.0, u, d, x, d, 0.0, xu.data(), n);
-            Pattern now = pattern_of(n, xu.data());
-            if (now == bits[a]) break;
-            bits[a] = std::move(now);
+            std::copy(trial.begin(), trial.end(), u);
+            bits[a] = pattern_of(n, xu.data());
             for (index_t j = 0; j < n; ++j) q[j] = xu[j] >= 0 ? sign * tk[j] : 0.0;
-            gemm(false, false, 1, d, n, 1.0, q.data(), n, x, d, 0.0, u, d);
-            const double length = std::sqrt(dot(d, u, u));
-            if (!(length > 0)) break;
-            for (index_t k = 0; k < d; ++k) u[k] /= length;
+            gemm(false, false, 1, d, n, 1.0, q.data(), n, x, d, 0.0, g.data(), d);
+            const double length = std::sqrt(dot(d, g.data(), g.data()));
+            bool rose = false;
+            trial = g; // the best u of this gate; shorter steps when another gate spoils it
+            for (double t_k = 1; length > 0 && !rose && t_k > 0.01; t_k *= 0.5) {
+                const double f = evaluate(trial);
+                if (f > value[a] * (1 + 1e-9) + 1e-300) {
+                    value[a] = f, rose = true;
+                } else {
+                    for (index_t k = 0; k < d; ++k) trial[k] = u[k] + t_k * g[k] / length;
+                }
+            }
+            if (!rose) break;
         }
-        gemm(false, true, 1, n, d, 1.0, u, d, x, d, 0.0, xu.data(), n);
-        bits[a] = pattern_of(n, xu.data());
-        for (index_t j = 0; j < n; ++j) value[a] += xu[j] > 0 ? sign * tk[j] * xu[j] : 0.0;
     });
     std::vector<index_t> order(static_cast<std::size_t>(all));
     std::iota(order.begin(), order.end(), 0);

@@ -66,8 +66,7 @@ void softmax_prox(index_t c, const double* r, const double* y, double k, double*
     std::copy(r, r + c, z);
     const auto value = [&](const double* x, double* probability) {
         double f = softmax(c, x, probability);
-        for (index_t i = 0; i < c; ++i)
-            f += -y[i] * x[i] + 0.5 * k * (x[i] - r[i]) * (x[i] - r[i]);
+        for (index_t i = 0; i < c; ++i) f += -y[i] * x[i] + 0.5 * k * (x[i] - r[i]) * (x[i] - r[i]);
         return f;
     };
     double f = value(z, p.data());
@@ -103,11 +102,13 @@ void softmax_prox(index_t c, const double* r, const double* y, double k, double*
 } // namespace
 
 LossKind loss_kind(const std::string& name) {
-    const std::pair<const char*, LossKind> words[] = {
-        {"squared", LossKind::squared},   {"logistic", LossKind::logistic},
-        {"softmax", LossKind::softmax},   {"hinge", LossKind::hinge},
-        {"squared_hinge", LossKind::squared_hinge}, {"huber", LossKind::huber},
-        {"quantile", LossKind::quantile}};
+    const std::pair<const char*, LossKind> words[] = {{"squared", LossKind::squared},
+                                                      {"logistic", LossKind::logistic},
+                                                      {"softmax", LossKind::softmax},
+                                                      {"hinge", LossKind::hinge},
+                                                      {"squared_hinge", LossKind::squared_hinge},
+                                                      {"huber", LossKind::huber},
+                                                      {"quantile", LossKind::quantile}};
     for (const auto& [word, kind] : words)
         if (name == word) return kind;
     throw std::invalid_argument("unknown loss '" + name + "'");
@@ -122,9 +123,8 @@ Loss::Loss(LossKind kind, index_t n, index_t c, std::vector<double> y, std::vect
 template <class F> double Loss::sum_rows(F f) const {
     const index_t nb = (n_ + row_block - 1) / row_block;
     std::vector<double> part(static_cast<std::size_t>(nb));
-    parallel_for(nb, threads_, [&](index_t b) {
-        part[b] = f(b * row_block, std::min(n_, (b + 1) * row_block));
-    });
+    parallel_for(nb, threads_,
+                 [&](index_t b) { part[b] = f(b * row_block, std::min(n_, (b + 1) * row_block)); });
     double sum = 0;
     for (const double p : part) sum += p;
     return sum;
@@ -144,12 +144,24 @@ double Loss::value(const double* z) const {
             for (index_t k = 0; k < c_ && kind_ != LossKind::softmax; ++k) {
                 const double f = z[k * n_ + j], y = y_[k * n_ + j], r = f - y, slack = 1 - y * f;
                 switch (kind_) {
-                case LossKind::squared: l += 0.5 * r * r; break;
-                case LossKind::logistic: l += softplus(-y * f); break;
-                case LossKind::hinge: l += slack > 0 ? slack : 0; break;
-                case LossKind::squared_hinge: l += slack > 0 ? 0.5 * slack * slack : 0; break;
-                case LossKind::huber: l += huber_value(r, parameter_); break;
-                default: l += r > 0 ? (1 - parameter_) * r : -parameter_ * r; break;
+                case LossKind::squared:
+                    l += 0.5 * r * r;
+                    break;
+                case LossKind::logistic:
+                    l += softplus(-y * f);
+                    break;
+                case LossKind::hinge:
+                    l += slack > 0 ? slack : 0;
+                    break;
+                case LossKind::squared_hinge:
+                    l += slack > 0 ? 0.5 * slack * slack : 0;
+                    break;
+                case LossKind::huber:
+                    l += huber_value(r, parameter_);
+                    break;
+                default:
+                    l += r > 0 ? (1 - parameter_) * r : -parameter_ * r;
+                    break;
                 }
             }
             sum += weight(j) * l;
@@ -172,13 +184,27 @@ void Loss::gradient(const double* z, double* t) const {
                 const double f = z[i], y = y_[i], r = f - y;
                 double g = 0;
                 switch (kind_) {
-                case LossKind::squared: g = r; break;
-                case LossKind::logistic: g = -y * sigmoid(-y * f); break;
-                case LossKind::softmax: g = p[k] - y; break;
-                case LossKind::hinge: g = y * f < 1 ? -y : 0; break;
-                case LossKind::squared_hinge: g = y * f < 1 ? -y * (1 - y * f) : 0; break;
-                case LossKind::huber: g = clip(r, -parameter_, parameter_); break;
-                case LossKind::quantile: g = r > 0 ? 1 - parameter_ : r < 0 ? -parameter_ : 0; break;
+                case LossKind::squared:
+                    g = r;
+                    break;
+                case LossKind::logistic:
+                    g = -y * sigmoid(-y * f);
+                    break;
+                case LossKind::softmax:
+                    g = p[k] - y;
+                    break;
+                case LossKind::hinge:
+                    g = y * f < 1 ? -y : 0;
+                    break;
+                case LossKind::squared_hinge:
+                    g = y * f < 1 ? -y * (1 - y * f) : 0;
+                    break;
+                case LossKind::huber:
+                    g = clip(r, -parameter_, parameter_);
+                    break;
+                case LossKind::quantile:
+                    g = r > 0 ? 1 - parameter_ : r < 0 ? -parameter_ : 0;
+                    break;
                 }
                 t[i] = s * g;
             }
@@ -199,7 +225,9 @@ double Loss::conjugate(const double* dual) const {
                 double t = dual[i] / s, m = -t * y_[i];
                 const double y = y_[i];
                 switch (kind_) {
-                case LossKind::squared: l += t * (0.5 * t + y); break;
+                case LossKind::squared:
+                    l += t * (0.5 * t + y);
+                    break;
                 case LossKind::logistic:
                     if (!inside(m, 0, 1)) return infinity;
                     l += entropy_term(m) + entropy_term(1 - m);
@@ -244,8 +272,7 @@ template <class T> void Loss::prox(const T* r, double rho, T* z) const {
                 continue;
             }
             if (kind_ == LossKind::softmax) {
-                for (index_t o = 0; o < c_; ++o)
-                    row[o] = r[o * n_ + j], target[o] = y_[o * n_ + j];
+                for (index_t o = 0; o < c_; ++o) row[o] = r[o * n_ + j], target[o] = y_[o * n_ + j];
                 softmax_prox(c_, row.data(), target.data(), k, out.data());
                 for (index_t o = 0; o < c_; ++o) z[o * n_ + j] = static_cast<T>(out[o]);
                 continue;
@@ -255,12 +282,24 @@ template <class T> void Loss::prox(const T* r, double rho, T* z) const {
                 const double y = y_[i], a = r[i], m = y * a; // y = +-1 for the margin losses
                 double x = a;
                 switch (kind_) {
-                case LossKind::squared: x = (y + k * a) / (1 + k); break;
-                case LossKind::logistic: x = y * logistic_prox(m, k); break;
-                case LossKind::hinge: x = y * (m >= 1 ? m : std::min(1.0, m + 1 / k)); break;
-                case LossKind::squared_hinge: x = m >= 1 ? a : y * (1 + k * m) / (1 + k); break;
-                case LossKind::huber: x = a - clip((a - y) / (1 + k), -parameter_ / k, parameter_ / k); break;
-                default: x = y + (a - y) - clip(a - y, -parameter_ / k, (1 - parameter_) / k); break;
+                case LossKind::squared:
+                    x = (y + k * a) / (1 + k);
+                    break;
+                case LossKind::logistic:
+                    x = y * logistic_prox(m, k);
+                    break;
+                case LossKind::hinge:
+                    x = y * (m >= 1 ? m : std::min(1.0, m + 1 / k));
+                    break;
+                case LossKind::squared_hinge:
+                    x = m >= 1 ? a : y * (1 + k * m) / (1 + k);
+                    break;
+                case LossKind::huber:
+                    x = a - clip((a - y) / (1 + k), -parameter_ / k, parameter_ / k);
+                    break;
+                default:
+                    x = y + (a - y) - clip(a - y, -parameter_ / k, (1 - parameter_) / k);
+                    break;
                 }
                 z[i] = static_cast<T>(x);
             }
@@ -275,10 +314,18 @@ bool Loss::curvature(const double* z, double* h) const {
     for (index_t i = 0; i < n_ * c_; ++i) {
         const double f = z[i], y = y_[i], s = weight(i % n_), p = sigmoid(-y * f);
         switch (kind_) {
-        case LossKind::logistic: h[i] = s * p * (1 - p); break;
-        case LossKind::squared_hinge: h[i] = y * f < 1 ? s : 0; break;
-        case LossKind::huber: h[i] = std::abs(f - y) <= parameter_ ? s : 0; break;
-        default: h[i] = s; break;
+        case LossKind::logistic:
+            h[i] = s * p * (1 - p);
+            break;
+        case LossKind::squared_hinge:
+            h[i] = y * f < 1 ? s : 0;
+            break;
+        case LossKind::huber:
+            h[i] = std::abs(f - y) <= parameter_ ? s : 0;
+            break;
+        default:
+            h[i] = s;
+            break;
         }
     }
     return true;
@@ -291,15 +338,19 @@ double Loss::typical_curvature() const {
         for (const double w : weights_) mean += w / static_cast<double>(n_);
     }
     switch (kind_) {
-    case LossKind::logistic: return 0.1 * mean;
-    case LossKind::softmax: return 0.05 * mean;
-    case LossKind::hinge: return 0.4 * mean;
+    case LossKind::logistic:
+        return 0.1 * mean;
+    case LossKind::softmax:
+        return 0.05 * mean;
+    case LossKind::hinge:
+        return 0.4 * mean;
     case LossKind::quantile: {
         double spread = 0; // |l'| over the size of the targets
         for (const double y : y_) spread += std::abs(y) / static_cast<double>(y_.size());
         return spread > 0 ? 0.4 * mean / spread : mean;
     }
-    default: return mean;
+    default:
+        return mean;
     }
 }
 

@@ -23,10 +23,12 @@ class Loss {
     double value(const double* z) const;
     void gradient(const double* z, double* t) const; // t in dL(z)
     double conjugate(const double* t) const;
-    template <class T> void prox(const T* r, double rho, T* z) const; // min L(z) + rho/2 ||z - r||^2
+    template <class T>
+    void prox(const T* r, double rho, T* z) const; // min L(z) + rho/2 ||z - r||^2
     // The diagonal of the Hessian; false when there is none worth a Newton step.
     bool curvature(const double* z, double* h) const;
 
+    bool smooth() const { return kind_ != LossKind::hinge && kind_ != LossKind::quantile; }
     double typical_curvature() const; // the penalty to start from
     LossKind kind() const { return kind_; }
     const std::vector<double>& y() const { return y_; }

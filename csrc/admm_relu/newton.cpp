@@ -72,8 +72,8 @@ bool newton_direction(Program& program, double beta, const double* v, const doub
                     for (index_t r = 0; r < rows; ++r)
                         top[r * m + a.first] = program.x()[(r0 + r) * d + a.gate] * a.basis[0];
                 else
-                    gemm(false, true, rows, a.size, d, 1.0, program.x() + r0 * d, d, a.basis.data(), d,
-                         0.0, top + a.first, m);
+                    gemm(false, true, rows, a.size, d, 1.0, program.x() + r0 * d, d, a.basis.data(),
+                         d, 0.0, top + a.first, m);
             for (index_t r = 0; r < rows; ++r) {
                 double* row = top + r * m;
                 const double t = theta[k * n + r0 + r], root = std::sqrt(h[k * n + r0 + r]);

@@ -15,8 +15,8 @@ namespace fastopt {
 namespace {
 
 constexpr index_t penalty_checks[] = {50, 150, 400};
-constexpr index_t group = 16;          // blocks per task
-constexpr index_t largest_cone = 128;  // d up to which the final weights are made feasible
+constexpr index_t group = 16;         // blocks per task
+constexpr index_t largest_cone = 128; // d up to which the final weights are made feasible
 constexpr index_t check_every = 10;
 
 } // namespace
@@ -35,7 +35,9 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
                                  AdmmMonitor& monitor) {
     using Clock = std::chrono::steady_clock;
     const auto began = Clock::now();
-    const auto seconds = [&] { return std::chrono::duration<double>(Clock::now() - began).count(); };
+    const auto seconds = [&] {
+        return std::chrono::duration<double>(Clock::now() - began).count();
+    };
     const ProgramShape& shape = program_.shape;
     const index_t n = shape.n, d = shape.d, p = shape.n_gates, size = shape.size();
     const index_t m = shape.c * n, nb = shape.blocks();
@@ -73,8 +75,11 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
         if (shape.cone && d <= largest_cone) {
             program_.make_feasible(v.data());
             fun = program_.objective(v.data(), beta, fz.data());
+            for (index_t i = 0; i < m; ++i) fz[i] = zeta[i];
             program_.loss.gradient(fz.data(), theta.data());
-            result.dual = program_.dual(theta.data(), beta);
+            if (!program_.loss.smooth())
+                for (index_t i = 0; i < m; ++i) theta[i] = rz * mu[i];
+            result.dual = rounded_bound(program_.dual(theta.data(), beta), fun);
             result.theta.assign(theta.data(), theta.data() + m);
         } else {
             fun = network_value();
@@ -140,7 +145,8 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
         });
         result.factorisations += 1;
         if (!graph) {
-            design = std::make_unique<Design<T>>(n, d, p, shape.c, xt.data(), gates_.data(), threads);
+            design =
+                std::make_unique<Design<T>>(n, d, p, shape.c, xt.data(), gates_.data(), threads);
         }
         graph.reset();
         graph = std::make_unique<GraphProjection<T>>(*design, shape.signs, max_dense_);
@@ -159,7 +165,7 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
         });
         if (!squared)
             for (index_t i = 0; i < m; ++i) b[i] = z[i] - mu[i];
-        graph->project(a.data(), b.data(), ut.data(), zeta.data(), !squared, 1e-6);
+        graph->project(a.data(), b.data(), ut.data(), zeta.data(), true, 1e-6);
         std::copy(v.data(), v.data() + size, v_prev.data());
         parallel_for(tiles, threads, [&](index_t t) {
             const index_t b0 = t * group, w = std::min(group, nb - b0);
@@ -199,7 +205,8 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
                         size_s += static_cast<double>(s * s);
                     }
                 }
-                gemm(false, false, w, d, n, T(1), pre, n, x_.data(), d, T(0), gq.data() + b0 * d, d);
+                gemm(false, false, w, d, n, T(1), pre, n, x_.data(), d, T(0), gq.data() + b0 * d,
+                     d);
             }
             part[4 * t] = off_v, part[4 * t + 1] = size_v;
             part[4 * t + 2] = off_s, part[4 * t + 3] = size_s;

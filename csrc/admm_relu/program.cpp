@@ -14,7 +14,8 @@ Program::Program(const ProgramShape& s, const double* x, const double* gates, Lo
 
 ConeProjector& Program::cones() {
     if (!cones_)
-        cones_ = std::make_unique<ConeProjector>(shape.n, shape.d, shape.n_gates, x_, gates_, threads_);
+        cones_ =
+            std::make_unique<ConeProjector>(shape.n, shape.d, shape.n_gates, x_, gates_, threads_);
     return *cones_;
 }
 
@@ -58,7 +59,8 @@ double Program::dual_norm(const double* t, double level) {
         return worst;
     }
     dual_sets_.resize(static_cast<std::size_t>(shape.blocks()));
-    cones().project(shape.blocks(), work_.data(), level, dual_sets_, projected_.data(), norm_.data());
+    cones().project(shape.blocks(), work_.data(), level, dual_sets_, projected_.data(),
+                    norm_.data());
     for (const double norm : norm_) worst = std::max(worst, norm);
     return worst;
 }
@@ -70,8 +72,10 @@ double Program::dual(const double* t, double beta) {
     double tau = most;
     if (loss.kind() == LossKind::squared) { // -tau^2/2 ||t||^2 - tau t'y is a parabola
         const double ty = dot(m, t, loss.y().data()), tt = dot(m, t, t);
-        if (norm > beta && tt > 0) tau = std::min(most, std::max(0.0, -ty / tt));
-        else if (tt > 0) tau = std::min(1.0, std::max(0.0, -ty / tt));
+        if (norm > beta && tt > 0)
+            tau = std::min(most, std::max(0.0, -ty / tt));
+        else if (tt > 0)
+            tau = std::min(1.0, std::max(0.0, -ty / tt));
     }
     for (index_t i = 0; i < m; ++i) scaled_[i] = tau * t[i];
     double value = -loss.conjugate(scaled_.data());

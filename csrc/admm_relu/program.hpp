@@ -19,8 +19,8 @@ namespace fastopt {
 
 struct ProgramShape {
     index_t n = 0, d = 0, n_gates = 0, c = 1;
-    bool cone = true;         // E_i X v >= 0
-    int signs = 2;            // v and w, or v alone
+    bool cone = true;            // E_i X v >= 0
+    int signs = 2;               // v and w, or v alone
     bool single_columns = false; // blocks of one column each (then n_gates = 1)
 
     index_t width() const { return single_columns ? 1 : d; }
@@ -32,13 +32,14 @@ struct ProgramShape {
 class Program {
   public:
     // Keeps the pointers: X (n x d), gates D (P x n).
-    Program(const ProgramShape& shape, const double* x, const double* gates, Loss loss, int threads);
+    Program(const ProgramShape& shape, const double* x, const double* gates, Loss loss,
+            int threads);
 
     // z = F v; L(z) + beta sum ||v_b||.
     double objective(const double* v, double beta, double* z);
-    void predict(const double* v, double* z);       // z = F v
-    void pull_back(const double* t, double* g);     // g = F't
-    double penalty(const double* v) const;          // sum ||v_b||
+    void predict(const double* v, double* z);   // z = F v
+    void pull_back(const double* t, double* g); // g = F't
+    double penalty(const double* v) const;      // sum ||v_b||
     // max_b ||Proj_K(-F't)_b||: at most beta exactly when t is dual feasible.
     double dual_norm(const double* t, double level);
     // The best value -L*(tau t) over the multiples of t that are feasible.
@@ -64,8 +65,6 @@ class Program {
     std::vector<double> norm_, scaled_;
 };
 
-enum class Method { splitting, paper };
-
 constexpr double unlimited = std::numeric_limits<double>::infinity();
 
 struct AdmmOptions {
@@ -75,11 +74,17 @@ struct AdmmOptions {
     index_t maxiter = 1000;
     double maxtime = unlimited;
     double relaxation = 1.9;
-    index_t memory = 20;            // of Anderson acceleration; 0: none
-    bool polish = true;             // semismooth Newton when the active set settles
+    index_t memory = 20; // of Anderson acceleration; 0: none
+    bool polish = true;  // semismooth Newton when the active set settles
     bool record_history = false;
-    index_t max_dense = 20000;      // largest order of a dense system
+    index_t max_dense = 20000; // largest order of a dense system
 };
+
+// A lower bound that rounding put above the value it bounds is that value.
+inline double rounded_bound(double dual, double fun) {
+    const double slack = 1e-12 * (fun < 0 ? -fun : fun);
+    return dual > fun && dual - fun <= slack ? fun : dual;
+}
 
 // What a solver tells its monitor once per iteration.
 struct AdmmRecord {

@@ -15,9 +15,9 @@
 namespace fastopt {
 namespace {
 
-constexpr index_t check_every = 20;                // the duality gap costs one or two iterations
+constexpr index_t check_every = 20; // the duality gap costs one or two iterations
 constexpr index_t penalty_checks[] = {20, 60, 180};
-constexpr double newton_radius = 1e-2;             // ||u - v|| / ||v|| below which Newton is tried
+constexpr double newton_radius = 1e-2; // ||u - v|| / ||v|| below which Newton is tried
 constexpr int newton_steps = 10;
 
 double distance(index_t n, const double* a, const double* b) {
@@ -31,10 +31,10 @@ double length(index_t n, const double* a) { return std::sqrt(dot(n, a, a)); }
 
 template <class T> struct SplittingSolver<T>::State {
     State(Program& p, const AdmmOptions& o, double b, bool split_loss)
-        : program(p), options(o), beta(b), size(p.shape.size()),
-          m(p.shape.c * p.shape.n), split(split_loss ? m : 0), r(size + split), rn(size + split),
-          a(size), target(m), u(size), zeta(m), v(size), v_prev(size), z(m), z_prev(m), u64(size),
-          zeta64(m), r64(size + split), fz(m), theta(m), trial(size), best(size), polished(size),
+        : program(p), options(o), beta(b), size(p.shape.size()), m(p.shape.c * p.shape.n),
+          split(split_loss ? m : 0), r(size + split), rn(size + split), a(size), target(m), u(size),
+          zeta(m), v(size), v_prev(size), z(m), z_prev(m), u64(size), zeta64(m), r64(size + split),
+          fz(m), theta(m), trial(size), best(size), polished(size),
           norm(static_cast<std::size_t>(p.shape.blocks())),
           sets(p.shape.cone ? static_cast<std::size_t>(p.shape.blocks()) : 0) {}
 
@@ -60,8 +60,7 @@ template <class T> struct SplittingSolver<T>::State {
         const ProgramShape& s = program.shape;
         const index_t w = s.width(), nb = s.blocks();
         const double level = beta / rv;
-        if (s.cone)
-            program.cones().project(nb, from, level, active, to, norm.data());
+        if (s.cone) program.cones().project(nb, from, level, active, to, norm.data());
         for (index_t b = 0; b < nb; ++b) {
             if (!s.cone) {
                 norm[b] = length(w, from + b * w);
@@ -97,6 +96,9 @@ template <class T> struct SplittingSolver<T>::State {
 
     void bound(const double* prediction) { // the dual value that a prediction's gradient certifies
         program.loss.gradient(prediction, theta.data());
+        bound();
+    }
+    void bound() {
         const double value = program.dual(theta.data(), beta);
         if (value > best_dual) {
             best_dual = value;
@@ -124,8 +126,7 @@ template <class T> struct SplittingSolver<T>::State {
             bool accepted = false;
             double t = 1;
             for (int half = 0; half < 3 && !accepted; ++half, t *= 0.25) {
-                for (index_t i = 0; i < size; ++i)
-                    trial[i] = point[i] + t * (step[i] - point[i]);
+                for (index_t i = 0; i < size; ++i) trial[i] = point[i] + t * (step[i] - point[i]);
                 fixed_point(trial.data(), from.data());
                 std::vector<ActiveSet> trial_sets(face);
                 prox(from.data(), next.data(), trial_sets);
@@ -195,7 +196,9 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
                                      AdmmMonitor& monitor) {
     using Clock = std::chrono::steady_clock;
     const auto began = Clock::now();
-    const auto seconds = [&] { return std::chrono::duration<double>(Clock::now() - began).count(); };
+    const auto seconds = [&] {
+        return std::chrono::duration<double>(Clock::now() - began).count();
+    };
     const bool squared = program_.loss.kind() == LossKind::squared;
     const ProgramShape& shape = program_.shape;
     GraphProjection<T>& graph = *graph_;
@@ -208,11 +211,12 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         result.status = status, result.nit = nit;
         result.weights.assign(s.best.data(), s.best.data() + size);
         result.theta = s.best_theta;
-        result.fun = s.best_fun, result.dual = s.best_dual;
+        result.fun = s.best_fun, result.dual = rounded_bound(s.best_dual, s.best_fun);
         result.penalty = program_.penalty(s.best.data());
         result.violation = program_.violation(s.best.data());
         result.rho = s.rv;
-        result.factorisations = graph.factorisations(), result.cg_iterations = graph.cg_iterations();
+        result.factorisations = graph.factorisations(),
+        result.cg_iterations = graph.cg_iterations();
         return result;
     };
     const auto record = [&](index_t nit) {
@@ -266,7 +270,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
     for (index_t k = 0; k < o.maxiter; ++k) {
         monitor.poll();
         for (index_t i = 0; i < size + s.split; ++i) s.r64[i] = s.r[i];
-        s.prox(s.r64.data(), s.v.data(), s.sets);                         // v
+        s.prox(s.r64.data(), s.v.data(), s.sets);                                // v
         if (!squared) program_.loss.prox(s.r64.data() + size, s.rz, s.z.data()); // z
         for (index_t i = 0; i < size; ++i) s.a[i] = static_cast<T>(2 * s.v[i] - s.r64[i]);
         for (index_t i = 0; i < s.split; ++i)
@@ -289,7 +293,11 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         s.watch();
 
         if (check || monitor.wanted()) s.take(s.v.data());
-        if (check) s.bound(s.zeta64.data());
+        if (check && program_.loss.smooth()) s.bound(s.zeta64.data());
+        if (check && !program_.loss.smooth()) { // the subgradient at z that its prox found
+            for (index_t i = 0; i < m; ++i) s.theta[i] = s.rz * (s.r64[size + i] - s.z[i]);
+            s.bound();
+        }
         bool polished = false;
         if (o.polish && s.settled >= 2 && primal < newton_radius && k >= newton_next) {
             polished = s.polish(result.newton_steps); // the best point only: the state goes on
@@ -311,7 +319,8 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         if (rebalancing) {
             fv = s.rebalance(size, s.r64.data(), s.v.data(), s.v_prev.data(), s.u64.data());
             if (!squared)
-                fz = s.rebalance(m, s.r64.data() + size, s.z.data(), s.z_prev.data(), s.zeta64.data());
+                fz = s.rebalance(m, s.r64.data() + size, s.z.data(), s.z_prev.data(),
+                                 s.zeta64.data());
         }
         std::copy(s.v.data(), s.v.data() + size, s.v_prev.data());
         if (!squared) std::copy(s.z.data(), s.z.data() + m, s.z_prev.data());

@@ -20,8 +20,7 @@ void pair_of(index_t p, index_t& i, index_t& j) {
     j = p - i * (i + 1) / 2;
 }
 
-template <class T>
-void subtract_lower(index_t n, const T* tile, T* a, index_t lda) {
+template <class T> void subtract_lower(index_t n, const T* tile, T* a, index_t lda) {
     for (index_t i = 0; i < n; ++i)
         for (index_t j = 0; j <= i; ++j) a[i * lda + j] -= tile[i * n + j];
 }
@@ -47,7 +46,8 @@ template <class T> bool tiled_potrf(index_t n, T* a, int threads) {
                 gemm(false, true, wi, wj, wk, T(-1), at(i, k), n, at(j, k), n, T(1), at(i, j), n);
             } else {
                 std::vector<T> tile(static_cast<std::size_t>(wi * wi));
-                gemm(false, true, wi, wi, wk, T(1), at(i, k), n, at(i, k), n, T(0), tile.data(), wi);
+                gemm(false, true, wi, wi, wk, T(1), at(i, k), n, at(i, k), n, T(0), tile.data(),
+                     wi);
                 subtract_lower(wi, tile.data(), at(i, i), n);
             }
         });
@@ -92,8 +92,7 @@ template <class T> void SymmetricProduct<T>::set_diagonal_tiles(const T* a) {
     }
 }
 
-template <class T>
-void SymmetricProduct<T>::operator()(const T* a, const T* x, T* y, int threads) {
+template <class T> void SymmetricProduct<T>::operator()(const T* a, const T* x, T* y, int threads) {
     const index_t n = n_, c = c_, nb = tile_size(n), nt = tiles(n, nb);
     // Tile row i: its own rows of Y, and its share of those above. Long rows first.
     parallel_for(nt, threads, [&](index_t b) {
@@ -133,7 +132,8 @@ template <class T> void tiled_solve(index_t n, index_t c, const T* l, T* x, int 
             if (c == 1)
                 gemv(false, wi, wk, T(-1), at(i, k), n, x + k * nb, T(1), x + i * nb);
             else
-                gemm(false, true, c, wi, wk, T(-1), x + k * nb, n, at(i, k), n, T(1), x + i * nb, n);
+                gemm(false, true, c, wi, wk, T(-1), x + k * nb, n, at(i, k), n, T(1), x + i * nb,
+                     n);
         });
     }
     for (index_t k = nt - 1; k >= 0; --k) { // X L^-1
@@ -143,7 +143,8 @@ template <class T> void tiled_solve(index_t n, index_t c, const T* l, T* x, int 
             if (c == 1)
                 gemv(true, wk, nb, T(-1), at(k, i), n, x + k * nb, T(1), x + i * nb);
             else
-                gemm(false, false, c, nb, wk, T(-1), x + k * nb, n, at(k, i), n, T(1), x + i * nb, n);
+                gemm(false, false, c, nb, wk, T(-1), x + k * nb, n, at(k, i), n, T(1), x + i * nb,
+                     n);
         });
     }
 }

@@ -1,6 +1,6 @@
-// Dense symmetric positive definite systems by tiles: Cholesky, inverse, product, solve, spread over
-// the pool with single-threaded BLAS inside each tile. Tiles depend on n alone, so that the bits do
-// not depend on the number of threads. Only the lower triangle is read or written.
+// Dense symmetric positive definite systems by tiles: Cholesky, inverse, product, solve, spread
+// over the pool with single-threaded BLAS inside each tile. Tiles depend on n alone, so that the
+// bits do not depend on the number of threads. Only the lower triangle is read or written.
 #pragma once
 
 #include "backend/backend.hpp"

@@ -21,7 +21,8 @@ void release(void* p) noexcept;
 template <class T> class Buffer {
   public:
     Buffer() = default;
-    explicit Buffer(index_t n) : size_(n), data_(static_cast<T*>(allocate(n, sizeof(T))), release) {}
+    explicit Buffer(index_t n)
+        : size_(n), data_(static_cast<T*>(allocate(n, sizeof(T))), release) {}
 
     T* data() const { return data_.get(); }
     index_t size() const { return size_; }
@@ -51,8 +52,8 @@ template <class T> bool potrf(index_t n, T* a, index_t lda);
 
 // y (m) = alpha op(A) x + beta y for the stored matrix A (m x n), or (n) with its transpose.
 template <class T>
-void gemv(bool transpose, index_t m, index_t n, T alpha, const T* a, index_t lda, const T* x, T beta,
-          T* y);
+void gemv(bool transpose, index_t m, index_t n, T alpha, const T* a, index_t lda, const T* x,
+          T beta, T* y);
 
 // B (m x n) <- op(L)^-1 B (left: L is m x m) or B op(L)^-1 (right: n x n) for a lower triangle L.
 template <class T>

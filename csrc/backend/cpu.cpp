@@ -33,7 +33,8 @@ int narrow(index_t n) {
 
 index_t checked_product(index_t rows, index_t cols) {
     index_t product;
-    if (rows < 0 || cols < 0 || __builtin_mul_overflow(rows, cols, &product)) throw std::bad_alloc();
+    if (rows < 0 || cols < 0 || __builtin_mul_overflow(rows, cols, &product))
+        throw std::bad_alloc();
     return product;
 }
 
@@ -41,7 +42,8 @@ void* allocate(index_t n, std::size_t size) {
     const index_t bytes = checked_product(n, static_cast<index_t>(size));
     if (bytes > std::numeric_limits<index_t>::max() - static_cast<index_t>(alignment))
         throw std::bad_alloc();
-    const std::size_t padded = (static_cast<std::size_t>(bytes) + alignment) / alignment * alignment;
+    const std::size_t padded =
+        (static_cast<std::size_t>(bytes) + alignment) / alignment * alignment;
     void* p = std::aligned_alloc(alignment, padded);
     if (!p) throw std::bad_alloc();
     std::memset(p, 0, padded);
@@ -88,14 +90,14 @@ template <> bool potrf<float>(index_t n, float* a, index_t lda) {
 
 template <>
 void gemv<double>(bool transpose, index_t m, index_t n, double alpha, const double* a, index_t lda,
-             const double* x, double beta, double* y) {
-    scipy_cblas_dgemv(CblasRowMajor, op(transpose), narrow(m), narrow(n), alpha, a, narrow(lda), x, 1,
-                      beta, y, 1);
+                  const double* x, double beta, double* y) {
+    scipy_cblas_dgemv(CblasRowMajor, op(transpose), narrow(m), narrow(n), alpha, a, narrow(lda), x,
+                      1, beta, y, 1);
 }
 
 template <>
-void trsm<double>(bool left, bool transpose, index_t m, index_t n, const double* l, index_t ldl, double* b,
-             index_t ldb) {
+void trsm<double>(bool left, bool transpose, index_t m, index_t n, const double* l, index_t ldl,
+                  double* b, index_t ldb) {
     scipy_cblas_dtrsm(CblasRowMajor, left ? CblasLeft : CblasRight, CblasLower, op(transpose),
                       CblasNonUnit, narrow(m), narrow(n), 1, l, narrow(ldl), b, narrow(ldb));
 }
@@ -110,14 +112,14 @@ template <> void axpy<double>(index_t n, double alpha, const double* x, double* 
 
 template <>
 void gemv<float>(bool transpose, index_t m, index_t n, float alpha, const float* a, index_t lda,
-             const float* x, float beta, float* y) {
-    scipy_cblas_sgemv(CblasRowMajor, op(transpose), narrow(m), narrow(n), alpha, a, narrow(lda), x, 1,
-                      beta, y, 1);
+                 const float* x, float beta, float* y) {
+    scipy_cblas_sgemv(CblasRowMajor, op(transpose), narrow(m), narrow(n), alpha, a, narrow(lda), x,
+                      1, beta, y, 1);
 }
 
 template <>
-void trsm<float>(bool left, bool transpose, index_t m, index_t n, const float* l, index_t ldl, float* b,
-             index_t ldb) {
+void trsm<float>(bool left, bool transpose, index_t m, index_t n, const float* l, index_t ldl,
+                 float* b, index_t ldb) {
     scipy_cblas_strsm(CblasRowMajor, left ? CblasLeft : CblasRight, CblasLower, op(transpose),
                       CblasNonUnit, narrow(m), narrow(n), 1, l, narrow(ldl), b, narrow(ldb));
 }

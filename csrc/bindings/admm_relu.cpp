@@ -22,7 +22,10 @@ struct PyAdmmRecord {
 class PyAdmmMonitor final : public AdmmMonitor {
   public:
     explicit PyAdmmMonitor(py::object fn) : fn_(std::move(fn)), signals_(py::object()) {}
-    ~PyAdmmMonitor() override { const py::gil_scoped_acquire gil; fn_ = py::object(); }
+    ~PyAdmmMonitor() override {
+        const py::gil_scoped_acquire gil;
+        fn_ = py::object();
+    }
     bool wanted() const override { return static_cast<bool>(fn_); }
     bool stop(const AdmmRecord& r) override {
         const py::gil_scoped_acquire gil;
@@ -163,16 +166,19 @@ class PyProgram {
     }
     void check_weights(const Rows<double>& v) const {
         FASTOPT_REQUIRE(v.size() == program_->shape.size(),
-                        "the weights must have " + std::to_string(program_->shape.size()) + " entries");
+                        "the weights must have " + std::to_string(program_->shape.size()) +
+                            " entries");
     }
 
     static py::dict as_dict(const AdmmResult& r, bool with_history) {
         py::dict out;
         out["status"] = code(r.status);
         out["success"] = success(r.status);
-        out["reason"] = r.status == Status::maxtime ? "maxtime" : r.status == Status::maxiter ? "maxiter"
-                        : r.status == Status::converged ? "converged"
-                        : r.status == Status::not_finite ? "not_finite" : "callback";
+        out["reason"] = r.status == Status::maxtime      ? "maxtime"
+                        : r.status == Status::maxiter    ? "maxiter"
+                        : r.status == Status::converged  ? "converged"
+                        : r.status == Status::not_finite ? "not_finite"
+                                                         : "callback";
         out["weights"] = copy_of(r.weights);
         out["theta"] = copy_of(r.theta);
         out["fun"] = r.fun;
@@ -238,8 +244,8 @@ void bind_admm_relu(py::module_& m) {
 
     py::class_<PyProgram>(m, "ReluProgram")
         .def(py::init<Rows<double>, Rows<double>, const Rows<double>&,
-                      const std::optional<Rows<double>>&, const std::string&, double, bool, int, bool,
-                      int>(),
+                      const std::optional<Rows<double>>&, const std::string&, double, bool, int,
+                      bool, int>(),
              "X"_a, "gates"_a, "Y"_a, "weights"_a = py::none(), "loss"_a = "squared",
              "parameter"_a = 1.0, "cone"_a = true, "signs"_a = 2, "single_columns"_a = false,
              "threads"_a = 0)
@@ -263,7 +269,8 @@ void bind_admm_relu(py::module_& m) {
             std::vector<double> gates;
             {
                 const py::gil_scoped_release nogil;
-                gates = sample_gates(x.shape(0), x.shape(1), x.data(), n_gates, {k0, k1}, stream, old);
+                gates =
+                    sample_gates(x.shape(0), x.shape(1), x.data(), n_gates, {k0, k1}, stream, old);
             }
             return matrix(gates, x.shape(1));
         },
