@@ -9,6 +9,7 @@ True
 from importlib.metadata import PackageNotFoundError, version
 
 from . import problems
+from ._admm_relu import admm_relu, admm_relu_path
 from ._cbo import cbo
 
 try:
@@ -16,4 +17,4 @@ try:
 except PackageNotFoundError:  # imported from a source tree
     __version__ = "0+local"
 
-__all__ = ["__version__", "cbo", "problems"]
+__all__ = ["__version__", "admm_relu", "admm_relu_path", "cbo", "problems"]
