@@ -154,6 +154,8 @@ def to_module(result: Any) -> Any:
         )
     torch = _torch()
     W1, b1, W2, b2 = (getattr(result, name) for name in names)
+    if len(b1) == 0:  # torch warns about layers without a unit: one that is always 0
+        W1, b1, W2 = np.zeros((1, W1.shape[1])), np.zeros(1), np.zeros((len(b2), 1))
     layers = []
     for W, b in ((W1, b1), (W2, b2)):
         layer = torch.nn.utils.skip_init(
