@@ -215,6 +215,7 @@ def table_gated(peers: bool) -> None:
                     dtype=dtype,
                     device="cpu",
                     unitize_data=False,
+                    return_convex=True,
                 )
             except Exception as error:
                 print(f"scnn {dtype}: {type(error).__name__}: {error}")

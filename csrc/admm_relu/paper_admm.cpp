@@ -106,7 +106,7 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
     double norm2_x = 0, reach = 0;
     for (index_t j = 0; j < n; ++j) norm2_x += dot(d, program_.x() + j * d, program_.x() + j * d);
     if (d <= largest_cone) {
-        result.beta_max = reach = program_.dual_norm(theta.data(), 0.0);
+        result.beta_max = reach = program_.beta_max();
         if (beta >= reach) return finish(Status::converged, 0);
     } else {
         Buffer<double> g(size);

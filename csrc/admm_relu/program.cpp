@@ -65,6 +65,16 @@ double Program::dual_norm(const double* t, double level) {
     return worst;
 }
 
+double Program::beta_max() {
+    if (beta_max_ < 0) {
+        const std::vector<double> zero(scaled_.size());
+        std::vector<double> theta(zero.size());
+        loss.gradient(zero.data(), theta.data());
+        beta_max_ = dual_norm(theta.data(), 0.0);
+    }
+    return beta_max_;
+}
+
 double Program::dual(const double* t, double beta) {
     const double norm = dual_norm(t, beta);
     const double most = norm > beta ? beta / norm : 1.0;

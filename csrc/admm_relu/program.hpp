@@ -42,6 +42,8 @@ class Program {
     double penalty(const double* v) const;      // sum ||v_b||
     // max_b ||Proj_K(-F't)_b||: at most beta exactly when t is dual feasible.
     double dual_norm(const double* t, double level);
+    // The smallest beta at which the zero network is optimal: the dual norm of L'(0). Kept.
+    double beta_max();
     // The best value -L*(tau t) over the multiples of t that are feasible.
     double dual(const double* t, double beta);
     double violation(const double* v) const;
@@ -63,6 +65,7 @@ class Program {
     std::vector<ActiveSet> dual_sets_;
     Buffer<double> work_, projected_;
     std::vector<double> norm_, scaled_;
+    double beta_max_ = -1;
 };
 
 constexpr double unlimited = std::numeric_limits<double>::infinity();
@@ -130,6 +133,7 @@ template <class T> class SplittingSolver {
     Buffer<T> x_, gates_;
     std::unique_ptr<Design<T>> design_;
     std::unique_ptr<GraphProjection<T>> graph_;
+    double last_rv_ = 0, last_rz_ = 0; // the penalties at the end of the last solve
 };
 
 // The published splitting: a constraint variable for each cone row (paper_admm.cpp).

@@ -215,6 +215,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         result.penalty = program_.penalty(s.best.data());
         result.violation = program_.violation(s.best.data());
         result.rho = s.rv;
+        last_rv_ = s.rv, last_rz_ = s.rz;
         result.factorisations = graph.factorisations(),
         result.cg_iterations = graph.cg_iterations();
         return result;
@@ -229,8 +230,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
     };
 
     // At v = 0 the gradient is L'(0): when it is dual feasible, 0 is the answer.
-    program_.loss.gradient(s.fz.data(), s.theta.data());
-    result.beta_max = program_.dual_norm(s.theta.data(), 0.0);
+    result.beta_max = program_.beta_max();
     s.take(s.best.data());
     s.bound(s.z.data()); // predictions 0
     record(0);
@@ -242,6 +242,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
     s.rz = squared ? 1 : program_.loss.typical_curvature();
     s.rv = o.rho > 0 ? o.rho : 20 * s.rz * norm2_x / shape.d * beta / result.beta_max;
     if (!(s.rv > 0)) s.rv = 1;
+    if (warm && o.rho <= 0 && last_rv_ > 0) s.rv = last_rv_, s.rz = last_rz_; // and its factor
 
     Anderson<T> anderson(size, s.split, std::max<index_t>(o.memory, 1));
     if (squared) {
