@@ -1,4 +1,4 @@
-"""admm_relu beside cvxpy + Clarabel, SCS, scnn and scikit-learn's MLPClassifier.
+"""admm_relu beside cvxpy + Clarabel, SCS and scikit-learn's MLPClassifier.
 
 python bench/admm_relu.py [--peers] [--tables s,gated,spread,path,estimators,wide] [--json FILE]
 
@@ -185,51 +185,6 @@ def table_gated(peers: bool) -> None:
     for dtype in ("float64", "float32"):
         r, t = timed(lambda dtype=dtype: admm_relu(X, y, dtype=dtype, **kw))
         note("gated", dtype, **t, excess=r.fun / best.fun - 1, gap=r.relative_gap, nit=r.nit)
-    if not peers:
-        return
-    try:
-        import torch
-        from scnn.metrics import Metrics
-        from scnn.models import ConvexGatedReLU
-        from scnn.optimize import optimize_model
-        from scnn.regularizers import NeuronGL1
-        from scnn.solvers import RFISTA
-    except Exception as error:
-        print(f"scnn is missing ({error}): pip install torch==2.13.0 pyscnn")
-        return
-    torch.set_num_threads(1)
-    X1 = np.column_stack([X, np.ones(len(X))])
-    for dtype in ("float64", "float32"):
-        for tol in (1e-5, 1e-6):
-            model = ConvexGatedReLU(best.gates.T.astype(dtype), bias=False)
-            solver = RFISTA(model, max_iters=10000, tol=tol)
-            cpu, wall = time.process_time(), time.perf_counter()
-            try:
-                fitted, _ = optimize_model(
-                    model,
-                    solver,
-                    Metrics(),
-                    X1.astype(dtype),
-                    y.astype(dtype)[:, None],
-                    regularizer=NeuronGL1(0.1 / len(y)),
-                    dtype=dtype,
-                    device="cpu",
-                    unitize_data=False,
-                    return_convex=True,
-                )
-            except Exception as error:
-                print(f"scnn {dtype}: {type(error).__name__}: {error}")
-                break
-            u = np.asarray(fitted.parameters[0], dtype=float).reshape(len(best.gates), -1)
-            f = ((X1 @ best.gates.T >= 0) * (X1 @ u.T)).sum(axis=1)
-            value = 0.5 * ((f - y) ** 2).sum() + 0.1 * np.linalg.norm(u, axis=1).sum()
-            note(
-                "gated",
-                f"scnn R-FISTA {dtype} tol {tol:g}",
-                s=time.perf_counter() - wall,
-                cpu_s=time.process_time() - cpu,
-                excess=float(value / best.fun - 1),
-            )
 
 
 def spread():
@@ -338,7 +293,7 @@ def table_wide(peers: bool) -> None:
     X /= np.sqrt(d)
     y = np.sign(np.maximum(X @ rng.standard_normal((d, 8)), 0) @ rng.standard_normal(8) + 1e-9)
     accuracy: list[float] = []
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
 
     def stop(intermediate_result):
         accuracy.append(float((np.sign(intermediate_result.predict(X)) == y).mean()))
@@ -351,6 +306,7 @@ def table_wide(peers: bool) -> None:
         "wide",
         "admm float32 to 97 %",
         s=time.perf_counter() - began,
+        cpu_s=time.process_time() - cpu,
         accuracy=accuracy[-1],
         nit=r.nit,
         peak_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
