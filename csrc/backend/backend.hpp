@@ -50,14 +50,18 @@ void syrk(index_t n, index_t k, T alpha, const T* a, index_t lda, T beta, T* c, 
 // A = L L' in the lower triangle, in place; false when A is not positive definite.
 template <class T> bool potrf(index_t n, T* a, index_t lda);
 
-// y = alpha op(A) x + beta y for A (m x n).
+// y (m) = alpha op(A) x + beta y for the stored matrix A (m x n), or (n) with its transpose.
 template <class T>
 void gemv(bool transpose, index_t m, index_t n, T alpha, const T* a, index_t lda, const T* x,
           T beta, T* y);
 
-// X = L^-1 B or L'^-1 B in place of B (n x nrhs), L a lower triangle.
-void trsm(bool transpose, index_t n, index_t nrhs, const double* l, index_t ldl, double* b,
+// B (m x n) <- op(L)^-1 B (left: L is m x m) or B op(L)^-1 (right: n x n) for a lower triangle L.
+template <class T>
+void trsm(bool left, bool transpose, index_t m, index_t n, const T* l, index_t ldl, T* b,
           index_t ldb);
+
+template <class T> T dot(index_t n, const T* x, const T* y);
+template <class T> void axpy(index_t n, T alpha, const T* x, T* y); // y += alpha x
 
 // A = L D L' (Bunch-Kaufman) of a symmetric matrix given by its lower triangle, in place. Where
 // pivots[k] < 0, rows k - 1 and k share a 2 x 2 block of D. sytrs solves with it, b in place.

@@ -89,26 +89,53 @@ template <> bool potrf<float>(index_t n, float* a, index_t lda) {
 }
 
 template <>
-void gemv<double>(bool t, index_t m, index_t n, double alpha, const double* a, index_t lda,
+void gemv<double>(bool transpose, index_t m, index_t n, double alpha, const double* a, index_t lda,
                   const double* x, double beta, double* y) {
-    scipy_cblas_dgemv(CblasRowMajor, op(t), narrow(m), narrow(n), alpha, a, narrow(lda), x, 1, beta,
-                      y, 1);
+    scipy_cblas_dgemv(CblasRowMajor, op(transpose), narrow(m), narrow(n), alpha, a, narrow(lda), x,
+                      1, beta, y, 1);
 }
 
 template <>
-void gemv<float>(bool t, index_t m, index_t n, float alpha, const float* a, index_t lda,
-                 const float* x, float beta, float* y) {
-    scipy_cblas_sgemv(CblasRowMajor, op(t), narrow(m), narrow(n), alpha, a, narrow(lda), x, 1, beta,
-                      y, 1);
+void trsm<double>(bool left, bool transpose, index_t m, index_t n, const double* l, index_t ldl,
+                  double* b, index_t ldb) {
+    if (left && n == 1 && ldb == 1)
+        return scipy_cblas_dtrsv(CblasRowMajor, CblasLower, op(transpose), CblasNonUnit, narrow(m),
+                                 l, narrow(ldl), b, 1);
+    scipy_cblas_dtrsm(CblasRowMajor, left ? CblasLeft : CblasRight, CblasLower, op(transpose),
+                      CblasNonUnit, narrow(m), narrow(n), 1, l, narrow(ldl), b, narrow(ldb));
 }
 
-void trsm(bool transpose, index_t n, index_t nrhs, const double* l, index_t ldl, double* b,
-          index_t ldb) {
-    if (nrhs == 1 && ldb == 1)
-        return scipy_cblas_dtrsv(CblasRowMajor, CblasLower, op(transpose), CblasNonUnit, narrow(n),
+template <> double dot<double>(index_t n, const double* x, const double* y) {
+    return scipy_cblas_ddot(narrow(n), x, 1, y, 1);
+}
+
+template <> void axpy<double>(index_t n, double alpha, const double* x, double* y) {
+    scipy_cblas_daxpy(narrow(n), alpha, x, 1, y, 1);
+}
+
+template <>
+void gemv<float>(bool transpose, index_t m, index_t n, float alpha, const float* a, index_t lda,
+                 const float* x, float beta, float* y) {
+    scipy_cblas_sgemv(CblasRowMajor, op(transpose), narrow(m), narrow(n), alpha, a, narrow(lda), x,
+                      1, beta, y, 1);
+}
+
+template <>
+void trsm<float>(bool left, bool transpose, index_t m, index_t n, const float* l, index_t ldl,
+                 float* b, index_t ldb) {
+    if (left && n == 1 && ldb == 1)
+        return scipy_cblas_strsv(CblasRowMajor, CblasLower, op(transpose), CblasNonUnit, narrow(m),
                                  l, narrow(ldl), b, 1);
-    scipy_cblas_dtrsm(CblasRowMajor, CblasLeft, CblasLower, op(transpose), CblasNonUnit, narrow(n),
-                      narrow(nrhs), 1.0, l, narrow(ldl), b, narrow(ldb));
+    scipy_cblas_strsm(CblasRowMajor, left ? CblasLeft : CblasRight, CblasLower, op(transpose),
+                      CblasNonUnit, narrow(m), narrow(n), 1, l, narrow(ldl), b, narrow(ldb));
+}
+
+template <> float dot<float>(index_t n, const float* x, const float* y) {
+    return scipy_cblas_sdot(narrow(n), x, 1, y, 1);
+}
+
+template <> void axpy<float>(index_t n, float alpha, const float* x, float* y) {
+    scipy_cblas_saxpy(narrow(n), alpha, x, 1, y, 1);
 }
 
 // The lower triangle by rows is the upper one by columns: no transposition.

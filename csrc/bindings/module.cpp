@@ -17,6 +17,7 @@
 namespace fastopt {
 
 void bind_cbo(py::module_& m);
+void bind_admm_relu(py::module_& m);
 void bind_sketch_newton(py::module_& m);
 
 namespace {
@@ -55,6 +56,7 @@ PYBIND11_MODULE(_cpu, m) {
     m.doc() = "The CPU engine of fastopt. Private: use the functions of the package.";
     py::register_exception<BackendError>(m, "BackendError", PyExc_RuntimeError);
     bind_cbo(m);
+    bind_admm_relu(m);
     bind_sketch_newton(m);
 
     m.def(

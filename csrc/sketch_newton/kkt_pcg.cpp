@@ -20,8 +20,8 @@ double seconds_per_pass(const DataMatrix<double>& a) {
 }
 
 void cholesky_solve(index_t n, const double* l, double* b, index_t k) {
-    trsm(false, n, k, l, n, b, k);
-    trsm(true, n, k, l, n, b, k);
+    trsm(true, false, n, k, l, n, b, k);
+    trsm(true, true, n, k, l, n, b, k);
 }
 
 } // namespace
@@ -209,7 +209,7 @@ bool NystromPcg::approximate(const KktSystem& k) {
     for (int pass = 0; pass < 2; ++pass) {
         gemm<double>(false, true, l, l, n, 1.0, omega.data(), n, omega.data(), n, 0.0, g.data(), l);
         if (!potrf<double>(l, g.data(), l)) return false;
-        trsm(false, l, n, g.data(), l, omega.data(), n);
+        trsm(true, false, l, n, g.data(), l, omega.data(), n);
     }
     double size = 0;
     for (index_t i = 0; i < l; ++i) {
@@ -223,7 +223,7 @@ bool NystromPcg::approximate(const KktSystem& k) {
     for (index_t i = 0; i < l * n; ++i) y[i] += nu * omega[i];
     gemm<double>(false, true, l, l, n, 1.0, omega.data(), n, y.data(), n, 0.0, g.data(), l);
     if (!potrf<double>(l, g.data(), l)) return false;
-    trsm(false, l, n, g.data(), l, y.data(), n); // B' = L^-1 Y', W ~ B B'
+    trsm(true, false, l, n, g.data(), l, y.data(), n); // B' = L^-1 Y', W ~ B B'
     gemm<double>(false, true, l, l, n, 1.0, y.data(), n, y.data(), n, 0.0, g.data(), l);
     values_.assign(static_cast<std::size_t>(l), 0.0);
     syev(l, g.data(), l, values_.data());

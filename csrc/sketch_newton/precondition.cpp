@@ -72,13 +72,13 @@ void LeastSquaresSolver::precondition(const double* y, double* x) const {
     if (l_.size() == 0)
         return gemv<double>(false, a_.cols, rank_, 1.0, n_.data(), rank_, y, 0.0, x);
     std::copy_n(y, a_.cols, x);
-    trsm(true, a_.cols, 1, l_.data(), a_.cols, x, 1);
+    trsm(true, true, a_.cols, 1, l_.data(), a_.cols, x, 1);
 }
 
 void LeastSquaresSolver::precondition_transposed(const double* x, double* y) const {
     if (l_.size() == 0) return gemv<double>(true, a_.cols, rank_, 1.0, n_.data(), rank_, x, 0.0, y);
     std::copy_n(x, a_.cols, y);
-    trsm(false, a_.cols, 1, l_.data(), a_.cols, y, 1);
+    trsm(true, false, a_.cols, 1, l_.data(), a_.cols, y, 1);
 }
 
 // LSQR (Paige, Saunders, 1982) for min |A N y - rest|; x += N y, rest -= A N y. Each iteration

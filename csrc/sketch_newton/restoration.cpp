@@ -21,8 +21,8 @@ bool full_step(const NewtonPoint& p, const double* second, const std::vector<dou
     for (index_t k = 0; k < n; ++k) h[k * n + k] += mu;
     if (!potrf<double>(n, h.data(), n)) return false;
     for (index_t k = 0; k < n; ++k) dx[k] = -jc[k];
-    trsm(false, n, 1, h.data(), n, dx.data(), 1);
-    trsm(true, n, 1, h.data(), n, dx.data(), 1);
+    trsm(true, false, n, 1, h.data(), n, dx.data(), 1);
+    trsm(true, true, n, 1, h.data(), n, dx.data(), 1);
     return true;
 }
 
@@ -34,8 +34,8 @@ bool short_step(const NewtonPoint& p, double mu, std::vector<double>& dx) {
     for (index_t i = 0; i < m; ++i) h[i * m + i] += mu;
     if (!potrf<double>(m, h.data(), m)) return false;
     std::vector<double> y(p.c);
-    trsm(false, m, 1, h.data(), m, y.data(), 1);
-    trsm(true, m, 1, h.data(), m, y.data(), 1);
+    trsm(true, false, m, 1, h.data(), m, y.data(), 1);
+    trsm(true, true, m, 1, h.data(), m, y.data(), 1);
     gemv<double>(true, m, n, -1.0, p.j.data(), n, y.data(), 0.0, dx.data());
     return true;
 }

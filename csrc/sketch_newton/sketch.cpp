@@ -327,7 +327,7 @@ std::vector<double> row_probabilities(const DataMatrix<T>& a, const T* scale,
         if (std::fabs(l[i * d + i]) <= 1e-12 * largest)
             l[i * d + i] = largest > 0 ? 1e6 * largest : 1.0;
     fill_normal(v.data(), 0, d * k, draw_of(o, directions));
-    trsm(true, d, k, l.data(), d, v.data(), k); // V = R^-1 G
+    trsm(true, true, d, k, l.data(), d, v.data(), k); // V = R^-1 G
     Buffer<T> vt(d * k);
     for (index_t i = 0; i < d * k; ++i) vt[i] = static_cast<T>(v[i]);
 

@@ -10,6 +10,7 @@ True
 from importlib import metadata as _metadata
 
 from . import problems
+from ._admm_relu import admm_relu, admm_relu_path
 from ._cbo import cbo
 from ._lstsq import lstsq
 from ._sketch import SketchOperator, sketch
@@ -23,6 +24,8 @@ except _metadata.PackageNotFoundError:  # imported from a source tree
 __all__ = [
     "SketchOperator",
     "__version__",
+    "admm_relu",
+    "admm_relu_path",
     "cbo",
     "lstsq",
     "problems",

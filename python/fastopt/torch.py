@@ -114,3 +114,55 @@ def from_torch(fn: Callable[[Any], Any]) -> TorchFunction:
     """
     _torch()
     return TorchFunction(fn)
+
+
+def to_module(result: Any) -> Any:
+    """A ``torch.nn.Sequential`` (Linear, ReLU, Linear) with the network of a result.
+
+    Parameters
+    ----------
+    result : OptimizeResult
+        What `fastopt.admm_relu` returned, for any method but 'gated'.
+
+    Returns
+    -------
+    torch.nn.Module
+        In double precision; its output for X (n, d) has the shape (n, n_outputs) and equals
+        ``result.predict``. Call ``.float()`` for single precision.
+
+    Raises
+    ------
+    ValueError
+        For a result without a ReLU network.
+    ImportError
+        If PyTorch is missing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import admm_relu
+    >>> from fastopt.torch import to_module
+    >>> X = np.linspace(-1, 1, 50)[:, None]
+    >>> result = admm_relu(X, np.abs(X[:, 0]), beta=1e-3, gates=20, rng=1)
+    >>> module = to_module(result)                                     # doctest: +SKIP
+    """
+    names = ("W1", "b1", "W2", "b2")
+    if any(getattr(result, name, None) is None for name in names):
+        raise ValueError(
+            "to_module needs a result of admm_relu with a ReLU network (W1, b1, W2, b2); "
+            "method='gated' trains another kind."
+        )
+    torch = _torch()
+    W1, b1, W2, b2 = (getattr(result, name) for name in names)
+    if len(b1) == 0:  # torch warns about layers without a unit: one that is always 0
+        W1, b1, W2 = np.zeros((1, W1.shape[1])), np.zeros(1), np.zeros((len(b2), 1))
+    layers = []
+    for W, b in ((W1, b1), (W2, b2)):
+        layer = torch.nn.utils.skip_init(
+            torch.nn.Linear, W.shape[1], W.shape[0], dtype=torch.float64
+        )
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(W.copy()))
+            layer.bias.copy_(torch.from_numpy(b.copy()))
+        layers.append(layer)
+    return torch.nn.Sequential(layers[0], torch.nn.ReLU(), layers[1])

@@ -1,0 +1,88 @@
+// The design of the convex program and the linear system that it leads to, without ever storing
+// F = [D_1 X .. D_P X, -D_1 X .. -D_P X] (`signs` = 2) or F = [D_1 X .. D_P X] (`signs` = 1).
+//
+// Layouts: weights (signs, c, P, d), predictions (c, n), gates D (P, n) of 0 and 1.
+#pragma once
+
+#include <functional>
+
+#include "admm_relu/symmetric.hpp"
+#include "backend/backend.hpp"
+#include "core/types.hpp"
+
+namespace fastopt {
+
+// Fh = [D_1 X .. D_P X] and its transpose, for c outputs at once.
+template <class T> class Design {
+  public:
+    // Keeps the pointers: X (n x d), D (P x n).
+    Design(index_t n, index_t d, index_t n_gates, index_t c, const T* x, const T* gates,
+           int threads);
+
+    void forward(const T* e, T* z); // z_k = sum_i D_i X e_ki: 2 n P d c flops
+    void adjoint(const T* q, T* g); // g_ki = X' D_i q_k: 2 n P d c flops
+
+    // Fh Fh' = (X X') o (D'D) into the upper triangle: n^2 (d + P) flops.
+    void gram_rows(T* h, T* diagonal) const;
+    // Fh' Fh, blocks X' D_i D_j X, into the upper triangle: n (d P)^2 flops.
+    void gram_columns(T* h, T* diagonal) const;
+    // X' D_i X + shift I for one gate (d x d, lower triangle).
+    void gate_gram(index_t gate, T scale, T shift, T* h) const;
+
+    index_t n() const { return n_; }
+    index_t d() const { return d_; }
+    index_t n_gates() const { return p_; }
+    index_t c() const { return c_; }
+    index_t half() const { return c_ * p_ * d_; } // length of (c, P, d)
+    int threads() const { return threads_; }
+
+  private:
+    index_t n_, d_, p_, c_;
+    const T *x_, *gates_;
+    int threads_;
+    Buffer<T> work_; // (c P, n)
+};
+
+// Projection on the graph of F: given (a, b), the u that minimises
+//     ||u - a||^2 + gamma ||F u - b||^2,   and zeta = F u.
+// Rotating (u_1, u_2) to sum and difference leaves one system of size n or d P, whichever is
+// smaller; when neither fits into `max_dense`, conjugate gradients with the gates' own blocks as
+// the preconditioner.
+template <class T> class GraphProjection {
+  public:
+    GraphProjection(Design<T>& design, int signs, index_t max_dense);
+
+    void set(double gamma); // refactors when gamma changed
+    // zeta is filled when it is wanted or costs nothing. `tolerance` is that of the iterative form.
+    void project(const T* a, const T* b, T* u, T* zeta, bool want_zeta, double tolerance);
+    void fix_target(const T* b); // promises that this b never changes; null takes it back
+
+    enum class Form { rows, columns, iterative };
+    Form form() const { return form_; }
+    index_t factorisations() const { return factorisations_; }
+    index_t cg_iterations() const { return cg_iterations_; }
+
+  private:
+    void factorise();
+    void solve(const T* rhs, T* x); // with the inverse or the factor
+    void cg(const T* rhs, T* x, double tolerance);
+    void apply(const T* x, T* y); // y = (I + s Fh'Fh) x
+
+    Design<T>& design_;
+    int signs_;
+    Form form_;
+    index_t size_ = 0;
+    bool explicit_inverse_ = false;
+    double gamma_ = -1;
+    index_t factorisations_ = 0, cg_iterations_ = 0;
+    Buffer<T> matrix_;   // strict upper triangle: the Gram matrix; lower: factor or inverse
+    Buffer<T> diagonal_; // of the Gram matrix
+    SymmetricProduct<T> product_;
+    Buffer<T> e_, f_, g_, z_; // work
+    Buffer<T> target_;        // Fh'b
+    const T* fixed_ = nullptr;
+    Buffer<T> blocks_; // preconditioner: a Cholesky factor for each gate
+    Buffer<T> delta_;  // the last solution, where the next one starts
+};
+
+} // namespace fastopt

@@ -1,0 +1,136 @@
+#include "admm_relu/gates.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <set>
+
+#include "backend/backend.hpp"
+#include "core/parallel.hpp"
+#include "core/random.hpp"
+
+namespace fastopt {
+namespace {
+
+constexpr index_t batch = 64;
+constexpr int ascent_steps = 50;
+
+using Pattern = std::vector<std::uint64_t>;
+
+Pattern pattern_of(index_t n, const double* xh) {
+    Pattern bits(static_cast<std::size_t>((n + 63) / 64));
+    for (index_t j = 0; j < n; ++j)
+        if (xh[j] >= 0) bits[j / 64] |= std::uint64_t(1) << (j % 64);
+    return bits;
+}
+
+bool empty(const Pattern& bits) {
+    return std::all_of(bits.begin(), bits.end(), [](std::uint64_t word) { return word == 0; });
+}
+
+std::set<Pattern> patterns_of(index_t n, index_t d, const double* x, const std::vector<double>& h) {
+    std::set<Pattern> seen;
+    std::vector<double> xh(static_cast<std::size_t>(n));
+    for (std::size_t i = 0; i + d <= h.size(); i += d) {
+        gemm(false, true, 1, n, d, 1.0, h.data() + i, d, x, d, 0.0, xh.data(), n);
+        seen.insert(pattern_of(n, xh.data()));
+    }
+    return seen;
+}
+
+} // namespace
+
+std::vector<double> sample_gates(index_t n, index_t d, const double* x, index_t n_gates, Key key,
+                                 std::uint32_t stream, const std::vector<double>& known) {
+    std::set<Pattern> seen = patterns_of(n, d, x, known);
+    std::vector<double> gates, h(static_cast<std::size_t>(batch * d)),
+        xh(static_cast<std::size_t>(batch * n));
+    const index_t patience = std::max<index_t>(1000, 10 * n_gates);
+    index_t found = 0, barren = 0;
+    for (std::uint64_t first = 0; found < n_gates && barren < patience; first += batch) {
+        fill_normal(h.data(), first * static_cast<std::uint64_t>(d), batch * d, {key, 0, stream});
+        gemm(false, true, batch, n, d, 1.0, h.data(), d, x, d, 0.0, xh.data(), n);
+        for (index_t i = 0; i < batch && found < n_gates; ++i) {
+            Pattern bits = pattern_of(n, xh.data() + i * n);
+            ++barren;
+            if (empty(bits) || !seen.insert(std::move(bits)).second) continue;
+            gates.insert(gates.end(), h.begin() + i * d, h.begin() + (i + 1) * d);
+            ++found;
+            barren = 0;
+        }
+    }
+    return gates;
+}
+
+std::vector<double> gate_patterns(index_t n, index_t d, const double* x,
+                                  const std::vector<double>& gates) {
+    const index_t p = static_cast<index_t>(gates.size()) / d;
+    std::vector<double> out(static_cast<std::size_t>(checked_product(p, n)));
+    for (index_t i = 0; i < p; i += batch) {
+        const index_t w = std::min(batch, p - i);
+        gemm(false, true, w, n, d, 1.0, gates.data() + i * d, d, x, d, 0.0, out.data() + i * n, n);
+    }
+    for (double& value : out) value = value >= 0 ? 1.0 : 0.0;
+    return out;
+}
+
+std::vector<double> ascend_gates(index_t n, index_t d, index_t c, const double* x, const double* t,
+                                 const std::vector<double>& starts,
+                                 const std::vector<double>& known, double level, int threads) {
+    const index_t m = static_cast<index_t>(starts.size()) / d, all = m * c * 2;
+    std::vector<double> ends(static_cast<std::size_t>(all * d)),
+        value(static_cast<std::size_t>(all));
+    std::vector<Pattern> bits(static_cast<std::size_t>(all));
+    parallel_for(all, threads, [&](index_t a) {
+        const double sign = a % 2 ? -1 : 1;
+        const double* tk = t + a / 2 % c * n;
+        const double* from = starts.data() + a / (2 * c) * d;
+        double* u = ends.data() + a * d;
+        std::vector<double> xu(static_cast<std::size_t>(n)), q(xu.size()), trial(from, from + d),
+            g(trial);
+        // Normalises w, then f(w) = sign t'(X w)_+; xu holds X w.
+        const auto evaluate = [&](std::vector<double>& w) {
+            const double length = std::sqrt(dot(d, w.data(), w.data()));
+            if (!(length > 0)) return -1.0;
+            for (double& x_k : w) x_k /= length;
+            gemm(false, true, 1, n, d, 1.0, w.data(), d, x, d, 0.0, xu.data(), n);
+            double f = 0;
+            for (index_t j = 0; j < n; ++j) f += xu[j] > 0 ? sign * tk[j] * xu[j] : 0.0;
+            return f;
+        };
+        value[a] = evaluate(trial);
+        for (int step = 0; step < ascent_steps; ++step) {
+            std::copy(trial.begin(), trial.end(), u);
+            bits[a] = pattern_of(n, xu.data());
+            for (index_t j = 0; j < n; ++j) q[j] = xu[j] >= 0 ? sign * tk[j] : 0.0;
+            gemm(false, false, 1, d, n, 1.0, q.data(), n, x, d, 0.0, g.data(), d);
+            const double length = std::sqrt(dot(d, g.data(), g.data()));
+            bool rose = false;
+            trial = g; // the best u of this gate; shorter steps when another gate spoils it
+            for (double t_k = 1; length > 0 && !rose && t_k > 0.01; t_k *= 0.5) {
+                const double f = evaluate(trial);
+                if (f > value[a] * (1 + 1e-9) + 1e-300) {
+                    value[a] = f, rose = true;
+                } else {
+                    for (index_t k = 0; k < d; ++k) trial[k] = u[k] + t_k * g[k] / length;
+                }
+            }
+            if (!rose) break;
+        }
+    });
+    std::vector<index_t> order(static_cast<std::size_t>(all));
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](index_t a, index_t b) { return value[a] > value[b]; });
+    std::set<Pattern> seen = patterns_of(n, d, x, known);
+    std::vector<double> out;
+    for (const index_t a : order) {
+        if (!(value[a] > level)) break;
+        if (empty(bits[a]) || !seen.insert(bits[a]).second) continue;
+        out.push_back(value[a]);
+        out.insert(out.end(), ends.begin() + a * d, ends.begin() + (a + 1) * d);
+    }
+    return out;
+}
+
+} // namespace fastopt

@@ -1,0 +1,50 @@
+// Losses L(Z) = sum_j s_j l(z_j, y_j) on predictions Z (c, n): value, gradient, prox and conjugate.
+//
+// The conjugate gives the certificate: L*(T) = sum_j s_j l*(t_j / s_j), +inf outside its domain.
+// Every domain holds 0 and is convex, so that a gradient scaled by tau in [0, 1] stays inside it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/types.hpp"
+
+namespace fastopt {
+
+enum class LossKind { squared, logistic, softmax, hinge, squared_hinge, huber, quantile };
+
+class Loss {
+  public:
+    // y (c, n): targets; -1 and 1 for logistic and hinges; rows of probabilities for softmax.
+    // `parameter`: the corner of huber, the level of quantile. Weights may be empty (all one).
+    Loss(LossKind kind, index_t n, index_t c, std::vector<double> y, std::vector<double> weights,
+         double parameter, int threads);
+
+    double value(const double* z) const;
+    void gradient(const double* z, double* t) const; // t in dL(z)
+    double conjugate(const double* t) const;
+    template <class T>
+    void prox(const T* r, double rho, T* z) const; // min L(z) + rho/2 ||z - r||^2
+    // The diagonal of the Hessian; false when there is none worth a Newton step.
+    bool curvature(const double* z, double* h) const;
+
+    bool smooth() const { return kind_ != LossKind::hinge && kind_ != LossKind::quantile; }
+    double typical_curvature() const; // the penalty to start from
+    LossKind kind() const { return kind_; }
+    const std::vector<double>& y() const { return y_; }
+    index_t size() const { return n_ * c_; }
+
+  private:
+    template <class F> double sum_rows(F f) const;
+    double weight(index_t j) const { return weights_.empty() ? 1.0 : weights_[j]; }
+
+    LossKind kind_;
+    index_t n_, c_;
+    std::vector<double> y_, weights_;
+    double parameter_;
+    int threads_;
+};
+
+LossKind loss_kind(const std::string& name); // throws for an unknown name
+
+} // namespace fastopt

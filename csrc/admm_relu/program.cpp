@@ -1,0 +1,121 @@
+#include "admm_relu/program.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/parallel.hpp"
+
+namespace fastopt {
+
+Program::Program(const ProgramShape& s, const double* x, const double* gates, Loss l, int threads)
+    : shape(s), loss(std::move(l)), design(s.n, s.d, s.n_gates, s.c, x, gates, threads), x_(x),
+      gates_(gates), threads_(threads), work_(s.size()), projected_(s.size()),
+      norm_(static_cast<std::size_t>(s.blocks())), scaled_(static_cast<std::size_t>(s.c * s.n)) {}
+
+ConeProjector& Program::cones() {
+    if (!cones_)
+        cones_ =
+            std::make_unique<ConeProjector>(shape.n, shape.d, shape.n_gates, x_, gates_, threads_);
+    return *cones_;
+}
+
+void Program::predict(const double* v, double* z) {
+    const index_t half = shape.half();
+    const double* e = v;
+    if (shape.signs == 2) {
+        for (index_t i = 0; i < half; ++i) work_[i] = v[i] - v[half + i];
+        e = work_.data();
+    }
+    design.forward(e, z);
+}
+
+void Program::pull_back(const double* t, double* g) {
+    design.adjoint(t, g);
+    const index_t half = shape.half();
+    if (shape.signs == 2)
+        for (index_t i = 0; i < half; ++i) g[half + i] = -g[i];
+}
+
+double Program::penalty(const double* v) const {
+    const index_t w = shape.width();
+    double sum = 0;
+    for (index_t b = 0; b < shape.blocks(); ++b) sum += std::sqrt(dot(w, v + b * w, v + b * w));
+    return sum;
+}
+
+double Program::objective(const double* v, double beta, double* z) {
+    predict(v, z);
+    return loss.value(z) + beta * penalty(v);
+}
+
+double Program::dual_norm(const double* t, double level) {
+    const index_t size = shape.size(), w = shape.width();
+    pull_back(t, work_.data());
+    for (index_t i = 0; i < size; ++i) work_[i] = -work_[i];
+    double worst = 0;
+    if (!shape.cone) {
+        for (index_t b = 0; b < shape.blocks(); ++b)
+            worst = std::max(worst, std::sqrt(dot(w, work_.data() + b * w, work_.data() + b * w)));
+        return worst;
+    }
+    dual_sets_.resize(static_cast<std::size_t>(shape.blocks()));
+    cones().project(shape.blocks(), work_.data(), level, dual_sets_, projected_.data(),
+                    norm_.data());
+    for (const double norm : norm_) worst = std::max(worst, norm);
+    return worst;
+}
+
+double Program::beta_max() {
+    if (beta_max_ < 0) {
+        const std::vector<double> zero(scaled_.size());
+        std::vector<double> theta(zero.size());
+        loss.gradient(zero.data(), theta.data());
+        beta_max_ = dual_norm(theta.data(), 0.0);
+    }
+    return beta_max_;
+}
+
+double Program::dual(const double* t, double beta) {
+    const double norm = dual_norm(t, beta);
+    const double most = norm > beta ? beta / norm : 1.0;
+    const index_t m = shape.c * shape.n;
+    double tau = most;
+    if (loss.kind() == LossKind::squared) { // -tau^2/2 ||t||^2 - tau t'y is a parabola
+        const double ty = dot(m, t, loss.y().data()), tt = dot(m, t, t);
+        if (norm > beta && tt > 0)
+            tau = std::min(most, std::max(0.0, -ty / tt));
+        else if (tt > 0)
+            tau = std::min(1.0, std::max(0.0, -ty / tt));
+    }
+    for (index_t i = 0; i < m; ++i) scaled_[i] = tau * t[i];
+    double value = -loss.conjugate(scaled_.data());
+    // Between 0 and the largest feasible multiple the bound is concave in tau.
+    if (loss.kind() != LossKind::squared && most < 1) {
+        double lo = 0.5 * most, hi = most;
+        for (int i = 0; i < 6; ++i) {
+            const double middle = 0.5 * (lo + hi);
+            for (index_t j = 0; j < m; ++j) scaled_[j] = middle * t[j];
+            const double there = -loss.conjugate(scaled_.data());
+            if (there <= value) break;
+            value = there, hi = middle;
+        }
+    }
+    return value;
+}
+
+double Program::violation(const double* v) const {
+    if (!shape.cone) return 0;
+    const index_t d = shape.d, p = shape.n_gates, nb = shape.blocks();
+    std::vector<double> worst(static_cast<std::size_t>(nb));
+    auto& cone = const_cast<Program*>(this)->cones();
+    parallel_for(nb, threads_, [&](index_t b) { worst[b] = cone.violation(b % p, v + b * d); });
+    return *std::max_element(worst.begin(), worst.end());
+}
+
+void Program::make_feasible(double* w) {
+    std::vector<ActiveSet> sets(static_cast<std::size_t>(shape.blocks()));
+    cones().project(shape.blocks(), w, 0.0, sets, projected_.data(), norm_.data());
+    std::copy(projected_.data(), projected_.data() + shape.size(), w);
+}
+
+} // namespace fastopt

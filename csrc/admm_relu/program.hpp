@@ -1,0 +1,158 @@
+// The convex program of a two-layer ReLU network (Pilanci and Ergen, 2020):
+//     min  L(F v) + beta sum_b ||v_b||   s.t.  E_i X v_b >= 0 for every block b of gate i,
+// its value, its dual and what stops a solver. Blocks are (sign, output, gate); without the cone it
+// is the gated network's, and with single columns as blocks the lasso over fixed hidden units.
+#pragma once
+
+#include <functional>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "admm_relu/cone_projection.hpp"
+#include "admm_relu/design.hpp"
+#include "admm_relu/losses.hpp"
+#include "core/interfaces.hpp"
+#include "core/status.hpp"
+
+namespace fastopt {
+
+struct ProgramShape {
+    index_t n = 0, d = 0, n_gates = 0, c = 1;
+    bool cone = true;            // E_i X v >= 0
+    int signs = 2;               // v and w, or v alone
+    bool single_columns = false; // blocks of one column each (then n_gates = 1)
+
+    index_t width() const { return single_columns ? 1 : d; }
+    index_t half() const { return c * n_gates * d; }
+    index_t size() const { return signs * half(); }
+    index_t blocks() const { return size() / width(); }
+};
+
+class Program {
+  public:
+    // Keeps the pointers: X (n x d), gates D (P x n).
+    Program(const ProgramShape& shape, const double* x, const double* gates, Loss loss,
+            int threads);
+
+    // z = F v; L(z) + beta sum ||v_b||.
+    double objective(const double* v, double beta, double* z);
+    void predict(const double* v, double* z);   // z = F v
+    void pull_back(const double* t, double* g); // g = F't
+    double penalty(const double* v) const;      // sum ||v_b||
+    // max_b ||Proj_K(-F't)_b||: at most beta exactly when t is dual feasible.
+    double dual_norm(const double* t, double level);
+    // The smallest beta at which the zero network is optimal: the dual norm of L'(0). Kept.
+    double beta_max();
+    // The best value -L*(tau t) over the multiples of t that are feasible.
+    double dual(const double* t, double beta);
+    double violation(const double* v) const;
+    // w <- Proj_K(w) block by block.
+    void make_feasible(double* w);
+
+    const ProgramShape shape;
+    const Loss loss;
+    Design<double> design;
+    ConeProjector& cones(); // made when first asked for
+    int threads() const { return threads_; }
+    const double* x() const { return x_; }
+    const double* gates() const { return gates_; }
+
+  private:
+    const double *x_, *gates_;
+    int threads_;
+    std::unique_ptr<ConeProjector> cones_;
+    std::vector<ActiveSet> dual_sets_;
+    Buffer<double> work_, projected_;
+    std::vector<double> norm_, scaled_;
+    double beta_max_ = -1;
+};
+
+constexpr double unlimited = std::numeric_limits<double>::infinity();
+
+struct AdmmOptions {
+    double rho = -1, rho_cone = -1; // penalties; negative: by rule
+    double tol = 1e-4;              // paper: relative residuals
+    double gap_tol = 1e-4;          // relative duality gap
+    index_t maxiter = 1000;
+    double maxtime = unlimited;
+    double relaxation = 1.9;
+    index_t memory = 20; // of Anderson acceleration; 0: none
+    bool polish = true;  // semismooth Newton when the active set settles
+    bool record_history = false;
+    index_t max_dense = 20000; // largest order of a dense system
+};
+
+// A lower bound that rounding put above the value it bounds is that value.
+inline double rounded_bound(double dual, double fun) {
+    const double slack = 1e-12 * (fun < 0 ? -fun : fun);
+    return dual > fun && dual - fun <= slack ? fun : dual;
+}
+
+// What a solver tells its monitor once per iteration.
+struct AdmmRecord {
+    index_t nit = 0, size = 0;
+    const double* weights = nullptr; // the best feasible v
+    double fun = 0, dual = 0, primal_residual = 0, dual_residual = 0;
+};
+
+class AdmmMonitor {
+  public:
+    virtual ~AdmmMonitor() = default;
+    virtual bool wanted() const { return false; }
+    virtual bool stop(const AdmmRecord&) { return false; }
+    virtual void poll() {}
+};
+
+struct AdmmHistory {
+    std::vector<double> nit, time, fun, dual, primal_residual, dual_residual, rho;
+};
+
+struct AdmmResult {
+    Status status = Status::running;
+    std::vector<double> weights; // (signs, c, P, d)
+    std::vector<double> theta;   // (c, n): the dual point of the best bound
+    double fun = 0, dual = -unlimited, penalty = 0, violation = 0, beta_max = 0, rho = 0;
+    double rho_cone = 0;
+    index_t nit = 0, newton_steps = 0, factorisations = 0, cg_iterations = 0;
+    AdmmHistory history;
+};
+
+// Solves with cones in the prox, without cones, or the lasso: one loop for all (splitting.cpp).
+template <class T> class SplittingSolver {
+  public:
+    SplittingSolver(Program& program, const double* x, const double* gates, index_t max_dense);
+    ~SplittingSolver();
+    // `warm`: weights to start from, or null.
+    AdmmResult solve(double beta, const AdmmOptions& options, const double* warm,
+                     AdmmMonitor& monitor);
+
+  private:
+    struct State;
+    Program& program_;
+    Buffer<T> x_, gates_;
+    std::unique_ptr<Design<T>> design_;
+    std::unique_ptr<GraphProjection<T>> graph_;
+    double last_rv_ = 0, last_rz_ = 0; // the penalties at the end of the last solve
+};
+
+// The published splitting: a constraint variable for each cone row (paper_admm.cpp).
+template <class T> class PaperSolver {
+  public:
+    PaperSolver(Program& program, const double* x, const double* gates, index_t max_dense);
+    AdmmResult solve(double beta, const AdmmOptions& options, const double* warm,
+                     AdmmMonitor& monitor);
+
+  private:
+    Program& program_;
+    Buffer<T> x_, gates_;
+    index_t max_dense_;
+};
+
+// Newton on the active face (newton.cpp): one step from v, accepted when the objective of the
+// resulting r = prox argument decreases. `sets` are the active rows of each block (empty without
+// cones); returns the direction's end point in `next`, false when there is no step.
+bool newton_direction(Program& program, double beta, const double* v, const double* z,
+                      const std::vector<ActiveSet>& sets, double* next);
+
+} // namespace fastopt

@@ -1,0 +1,217 @@
+"""From X, y and weights to the arrays of the convex program: checks, scaling, memory."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._arguments import choice
+from ._problem import Array
+
+LOSSES = ("squared", "logistic", "softmax", "hinge", "squared_hinge", "huber", "quantile")
+MARGIN_LOSSES = ("logistic", "hinge", "squared_hinge")
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """x -> (x - mean) / scale, and whether a column of ones follows."""
+
+    mean: Array
+    scale: Array
+    intercept: bool
+
+    def fold(self, weights: Array) -> tuple[Array, Array]:
+        """Rows w of the scaled, extended space as (W, b) on the user's own x."""
+        own = weights[:, : self.mean.size] / self.scale
+        offset = weights[:, -1] if self.intercept else np.zeros(len(weights))
+        return own, offset - own @ self.mean
+
+    def apply(self, X: Array) -> Array:
+        scaled = (X - self.mean) / self.scale
+        if self.intercept:
+            scaled = np.column_stack([scaled, np.ones(len(scaled))])
+        return np.ascontiguousarray(scaled)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What the engine sees. Samples of weight 0 are left out."""
+
+    X: Array  # (n, d): scaled, with the ones column
+    Y: Array  # (c, n)
+    weights: Array | None
+    scaling: Scaling
+    one_output: bool  # y was a vector
+
+    @property
+    def n_outputs(self) -> int:
+        return len(self.Y)
+
+
+def _finite(name: str, value: ArrayLike, ndim: tuple[int, ...]) -> Array:
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be an array of numbers ({error}).") from None
+    if array.ndim not in ndim:
+        wanted = " or ".join(map(str, ndim))
+        raise ValueError(f"{name} must have {wanted} dimension(s); its shape is {array.shape}.")
+    if not np.isfinite(array).all():
+        bad = np.argwhere(~np.isfinite(array))[0]
+        raise ValueError(
+            f"{name} must be finite; {name}[{', '.join(map(str, bad))}] is {array[tuple(bad)]}. "
+            "Remove or impute such entries."
+        )
+    return array
+
+
+def read_design(X: Any) -> Array:
+    """X as a dense (n, d) array; a sparse one is converted."""
+    if hasattr(X, "toarray"):
+        X = X.toarray()
+    array = _finite("X", X, (2,))
+    if array.shape[0] == 0 or array.shape[1] == 0:
+        raise ValueError(f"X must have at least one sample and one feature; shape {array.shape}.")
+    return array
+
+
+def read_targets(y: ArrayLike, n: int, loss: str) -> tuple[Array, bool]:
+    """Y as (c, n), and whether y was a vector."""
+    array = _finite("y", y, (1, 2))
+    if len(array) != n:
+        raise ValueError(f"X and y must have the same length; X has {n} rows, y has {len(array)}.")
+    one = array.ndim == 1
+    if loss == "softmax":
+        return _distributions(array), False
+    if loss in MARGIN_LOSSES and not np.isin(array, (-1.0, 1.0)).all():
+        raise ValueError(
+            f"loss={loss!r} needs targets -1 and 1; y holds others. "
+            "fastopt.sklearn.ConvexReLUClassifier takes labels of any kind."
+        )
+    if array.ndim == 2 and array.shape[1] == 0:
+        raise ValueError("y must have at least one column.")
+    return np.ascontiguousarray(array.reshape(n, -1).T), one
+
+
+def _distributions(array: Array) -> Array:
+    if array.ndim == 1:
+        labels = array.astype(np.int64)
+        if (labels != array).any() or labels.min() < 0 or labels.max() > 10**6:
+            raise ValueError(
+                "loss='softmax' needs y as class numbers 0 .. c - 1 (a vector), or one row of "
+                "probabilities for each sample."
+            )
+        if labels.max() == 0:
+            raise ValueError("loss='softmax' needs at least two classes; y holds class 0 only.")
+        return np.ascontiguousarray(np.eye(labels.max() + 1)[labels].T)
+    if array.shape[1] < 2 or (array < 0).any() or np.abs(array.sum(axis=1) - 1).max() > 1e-9:
+        raise ValueError(
+            "loss='softmax': each row of y must be probabilities of 2 or more classes."
+        )
+    return np.ascontiguousarray(array.T)
+
+
+def read_weights(sample_weight: ArrayLike | None, n: int) -> Array | None:
+    if sample_weight is None:
+        return None
+    weights = _finite("sample_weight", sample_weight, (0, 1))
+    if weights.ndim == 0:
+        weights = np.full(n, float(weights))
+    if len(weights) != n:
+        raise ValueError(
+            f"sample_weight must have {n} entries, one for each row of X; got {len(weights)}."
+        )
+    if (weights < 0).any():
+        raise ValueError("sample_weight must not be negative.")
+    if not (weights > 0).any():
+        raise ValueError("sample_weight is zero everywhere: there is nothing to fit.")
+    return weights
+
+
+def scaling_of(X: Array, weights: Array | None, standardize: bool, intercept: bool) -> Scaling:
+    d = X.shape[1]
+    if not standardize:
+        return Scaling(np.zeros(d), np.ones(d), intercept)
+    mean = np.average(X, axis=0, weights=weights)
+    scale = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=weights))
+    constant = scale <= 10 * np.finfo(float).eps * np.abs(mean)
+    scale = np.where(constant | (scale == 0), 1.0, scale)
+    return Scaling(mean if intercept else np.zeros(d), scale, intercept)
+
+
+def read_data(
+    X: Any,
+    y: ArrayLike,
+    loss: str,
+    sample_weight: ArrayLike | None,
+    fit_intercept: bool,
+    standardize: bool,
+) -> TrainingData:
+    """Everything about the samples, checked."""
+    choice("loss", loss, LOSSES)
+    design = read_design(X)
+    targets, one = read_targets(y, len(design), loss)
+    weights = read_weights(sample_weight, len(design))
+    if weights is not None and (weights == 0).any():
+        keep = weights > 0
+        design, targets, weights = design[keep], targets[:, keep], weights[keep]
+    scaling = scaling_of(design, weights, standardize, fit_intercept)
+    return TrainingData(scaling.apply(design), np.ascontiguousarray(targets), weights, scaling, one)
+
+
+# ---- memory ----------------------------------------------------------------------------------
+
+
+def available_memory() -> int:
+    """Bytes that this process can still get, as far as the system says."""
+    try:
+        with open("/proc/meminfo") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 2**62
+
+
+def memory_needed(n: int, d: int, n_gates: int, c: int, method: str, itemsize: int) -> int:
+    """Bytes of the engine's arrays without the dense system."""
+    signs = 2 if method in ("conic", "admm") else 1
+    size = signs * c * n_gates * d
+    gates = n_gates * n * (8 + (8 if method == "conic" else 0) + (0 if itemsize == 8 else itemsize))
+    tiles = c * n_gates * n * (8 + itemsize)
+    state = size * (12 * 8 + 8 * itemsize)
+    accelerate = 0 if method == "admm" else 40 * (size + c * n) * itemsize
+    cones = signs * c * n_gates * n * 2 * itemsize if method == "admm" else 0
+    design = n * d * (16 + itemsize)
+    return gates + tiles + state + accelerate + cones + design
+
+
+def largest_system(n: int, d: int, n_gates: int, c: int, method: str, itemsize: int) -> int:
+    """The largest order of a dense system that memory allows.
+
+    Raises
+    ------
+    MemoryError
+        When the arrays without it do not fit, with what would.
+    """
+    room = available_memory()
+    rest = memory_needed(n, d, n_gates, c, method, itemsize)
+    if rest > room:
+        fits = n_gates
+        while fits > 1 and memory_needed(n, d, fits, c, method, itemsize) > room // 2:
+            fits //= 2
+        raise MemoryError(
+            f"{n} samples of {d} features with {n_gates} gates and {c} output(s) need "
+            f"{rest / 2**30:.1f} GiB, more than the {room / 2**30:.1f} GiB available: gates={fits} "
+            + ("would fit." if fits > 1 else "would be needed, or fewer samples.")
+        )
+    order = int((0.8 * (room - rest) / itemsize) ** 0.5)
+    return order if order > 4096 else int(order / 2**0.5)  # the inverse needs a second array

@@ -1,0 +1,375 @@
+"""The public functions `admm_relu` and `admm_relu_path`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import OptimizeResult
+
+from . import _admm_gates, _backend
+from ._admm_data import TrainingData, read_data
+from ._admm_run import (
+    CALLBACK_STATUS,
+    MAXITER,
+    METHODS,
+    Engine,
+    Settings,
+    resolve_method,
+    run_method,
+)
+from ._arguments import choice, integer, real, suggest_names
+from ._callback import wrap_callback
+from ._options import read_dtype
+from ._problem import Array, RandomSource, draw_key
+
+
+@suggest_names
+def admm_relu(
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    loss: str = "squared",
+    beta: float,
+    gates: int | ArrayLike | str = 64,
+    method: str = "auto",
+    fit_intercept: bool = True,
+    standardize: bool = False,
+    sample_weight: ArrayLike | None = None,
+    rho: float | None = None,
+    tol: float = 1e-4,
+    gap_tol: float | None = None,
+    maxiter: int | None = None,
+    maxtime: float | None = None,
+    warm_start: OptimizeResult | ArrayLike | None = None,
+    rng: RandomSource = None,
+    callback: Callable[..., Any] | None = None,
+    disp: bool = False,
+    dtype: Any = "float64",
+    device: str | None = None,
+    threads: int | None = None,
+    record_history: bool = False,
+    polish: bool = True,
+    huber_delta: float = 1.35,
+    quantile: float = 0.5,
+) -> OptimizeResult:
+    """Train a two-layer ReLU network to global optimality over sampled activation patterns.
+
+    With gates D_i = diag(1[X h_i >= 0]), E_i = 2 D_i - I, the training problem
+
+        min  L(sum_j (X u_j)_+ a_j, y) + beta/2 sum_j (||u_j||^2 + a_j^2)
+
+    over networks whose neurons have these patterns is the convex program
+
+        min  L(sum_i D_i X (v_i - w_i), y) + beta sum_i (||v_i|| + ||w_i||)
+        s.t. E_i X v_i >= 0,  E_i X w_i >= 0,
+
+    which is solved with a duality gap as its certificate. The network is read off (v, w), and its
+    training objective equals the program's.
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+        Samples. Sparse matrices are converted.
+    y : array_like, shape (n,) or (n, c)
+        Targets. Numbers for 'squared', 'huber', 'quantile'; -1 and 1 for 'logistic' and the
+        hinges; class numbers or rows of probabilities for 'softmax'. Each of the c outputs gets
+        neurons of its own.
+    loss : str
+        'squared' (default, 1/2 (f - y)^2), 'logistic', 'softmax', 'hinge', 'squared_hinge',
+        'huber', 'quantile'. A sum over the samples.
+    beta : float
+        Regularisation, above 0; from `beta_max` of the result on the network is zero.
+    gates : int, array_like of shape (P, d) or 'generate'
+        How many gates to draw from N(0, I), duplicates left out (default 64); or their
+        directions, with the intercept last; or: begin with 32 and add gates that the dual point
+        violates until a search finds none ('conic' only).
+    method : {'auto', 'conic', 'admm', 'gated', 'scp'}
+        'conic': two-block ADMM with the cones in the prox; exactly feasible, certified. 'admm': the
+        published splitting; good networks after a few iterations, low accuracy. 'gated': no cones;
+        the network predicts with the fixed gates. 'scp': gates as fixed hidden units, a lasso on
+        the output weights. 'auto' (default): 'conic' up to 100 columns; up to 400 columns 100
+        iterations of 'admm' before it; 'admm' beyond. The result's `method` says which.
+    fit_intercept : bool
+        Add a column of ones (penalised like the others). Default True.
+    standardize : bool
+        Train on centred columns of unit variance; the network takes unscaled X all the same.
+    sample_weight : array_like, shape (n,), optional
+        Factors of the samples' losses.
+    rho : float, optional
+        Penalty parameter. Default: by rule from the data's scales, corrected a few times.
+    tol : float
+        Relative accuracy (default 1e-4): of the residuals for 'admm', else of the gap.
+    gap_tol : float, optional
+        Relative duality gap (fun - dual_fun) / fun to reach. Default: `tol`.
+    maxiter : int, optional
+        Default 5000, 1000 for 'admm'.
+    maxtime : float, optional
+        Seconds after which no new iteration begins.
+    warm_start : OptimizeResult or array_like, optional
+        An earlier result with the same X and method, whose gates are used too; or weights.
+    rng : int, Generator, optional
+        Source of the gates.
+    callback : callable, optional
+        ``callback(intermediate_result)`` or ``callback(xk)``, once per iteration; the intermediate
+        result holds the best network so far. A true answer or StopIteration ends the run.
+    disp : bool
+        Print progress.
+    dtype : 'float64' (default) or 'float32'
+        Type of the iterates. Objective and certificate are computed in float64.
+    device : None or 'cpu'
+        Where to run.
+    threads : int, optional
+        Threads of the core; the result does not depend on it. Default: all CPUs.
+    record_history : bool
+        Keep objective, dual value, residuals and time of each check.
+    polish : bool
+        Newton steps on the active blocks when they have settled. Default True.
+    huber_delta : float
+        Where 'huber' turns linear. Default 1.35.
+    quantile : float
+        Level of 'quantile' in (0, 1). Default 0.5.
+
+    Returns
+    -------
+    OptimizeResult
+        x (the program's weights), fun, dual_fun, gap = fun - dual_fun, relative_gap,
+        constr_violation (largest -E_i x_j'v / (||x_j|| ||v||)), nit, status, success, message;
+        W1, b1, W2, b2, n_neurons, network, predict, decision_function (both: the network's
+        output); gates, theta (dual point), beta_max, method; history if asked for; generation for
+        gates='generate'. status: 0 success; 1 maxiter or maxtime; 3 not finite; 99 callback.
+
+    Raises
+    ------
+    ValueError
+        For an argument that makes no sense, with what was expected.
+    MemoryError
+        When the arrays would not fit, before they are made.
+
+    Notes
+    -----
+    The certificate speaks of the gates in use. 'admm' on more than 128 columns returns weights that
+    obey the cones only nearly; `fun` is then the value of the network itself and `dual_fun` -inf.
+
+    References
+    ----------
+    Pilanci, Ergen, "Neural networks are convex regularizers", 2020. Bai, Gautam, Sojoudi,
+    "Efficient global optimization of two-layer ReLU networks: quadratic-time algorithms and
+    adversarial training", 2022. Mishkin, Sahiner, Pilanci, "Fast convex optimization for two-layer
+    ReLU networks", 2022.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import admm_relu
+    >>> X = np.linspace(-1, 1, 50)[:, None]
+    >>> result = admm_relu(X, np.abs(X[:, 0]), beta=1e-3, gates=20, rng=1)
+    >>> result.success, bool(result.relative_gap < 1e-4)
+    (True, True)
+    >>> bool(abs(result.predict([[0.5]])[0] - 0.5) < 0.01)
+    True
+    """
+    module = _backend.module(device)
+    choice("method", method, METHODS)
+    beta = real("beta", beta, above=0.0)
+    data = read_data(X, y, loss, sample_weight, bool(fit_intercept), bool(standardize))
+    settings = _settings(
+        module,
+        data,
+        loss=loss,
+        method=method,
+        rho=rho,
+        tol=tol,
+        gap_tol=gap_tol,
+        maxiter=maxiter,
+        maxtime=maxtime,
+        callback=callback,
+        disp=disp,
+        dtype=dtype,
+        threads=threads,
+        record_history=record_history,
+        polish=polish,
+        huber_delta=huber_delta,
+        quantile=quantile,
+    )
+    key = draw_key(rng, None)
+    if isinstance(gates, str):
+        choice("gates", gates, ("generate",))
+        if settings.method != "conic":
+            raise ValueError(f"gates='generate' needs method='conic'; got method={method!r}.")
+        if warm_start is not None:
+            raise ValueError("gates='generate' makes its own warm starts: leave out warm_start.")
+        return _admm_gates.generate(data, settings, beta, key, settings.options["maxtime"])
+    warm, own = _read_warm_start(warm_start)
+    chosen = own if own is not None else _admm_gates.read_gates(module, gates, data, key)
+    if own is not None and own.shape[1] != data.X.shape[1]:
+        raise ValueError(
+            f"warm_start comes from {own.shape[1]} columns; X has {data.X.shape[1]}, the intercept "
+            "included."
+        )
+    engine = Engine(data, chosen, settings)
+    wanted = int(np.prod(engine.shape))
+    if warm is not None and warm.size != wanted:
+        raise ValueError(f"warm_start must have {wanted} weights; got {warm.size}.")
+    return run_method(engine, beta, warm, method)
+
+
+@suggest_names
+def admm_relu_path(
+    X: ArrayLike,
+    y: ArrayLike,
+    betas: ArrayLike,
+    *,
+    loss: str = "squared",
+    gates: int | ArrayLike = 64,
+    method: str = "auto",
+    fit_intercept: bool = True,
+    standardize: bool = False,
+    sample_weight: ArrayLike | None = None,
+    tol: float = 1e-4,
+    gap_tol: float | None = None,
+    maxiter: int | None = None,
+    maxtime: float | None = None,
+    rng: RandomSource = None,
+    callback: Callable[..., Any] | None = None,
+    dtype: Any = "float64",
+    device: str | None = None,
+    threads: int | None = None,
+    huber_delta: float = 1.35,
+    quantile: float = 0.5,
+) -> OptimizeResult:
+    """Train networks for many values of beta with common gates, each from the one before.
+
+    Parameters
+    ----------
+    X, y, loss, gates, method, fit_intercept, standardize, sample_weight, tol, gap_tol, maxiter, \
+maxtime, rng, callback, dtype, device, threads, huber_delta, quantile
+        As for `admm_relu`; `maxiter` holds for each beta, `maxtime` for all.
+    betas : array_like
+        Positive values; solved from the largest to the smallest.
+
+    Returns
+    -------
+    OptimizeResult
+        betas (as given), and for each of them fun, dual_fun, gap, n_neurons, nit, status (arrays)
+        and results (a list of what `admm_relu` returns); success, message, gates.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import admm_relu_path
+    >>> X = np.linspace(-1, 1, 50)[:, None]
+    >>> path = admm_relu_path(X, np.abs(X[:, 0]), [1e-3, 1e-1, 1e2], gates=20, rng=1)
+    >>> [int(k) for k in path.n_neurons][-1], path.success
+    (0, True)
+    """
+    module = _backend.module(device)
+    choice("method", method, METHODS)
+    values = np.asarray(betas, dtype=np.float64)
+    if values.ndim != 1 or values.size == 0:
+        raise ValueError(f"betas must be a non-empty vector; its shape is {values.shape}.")
+    for value in values:
+        real("betas", value, above=0.0)
+    data = read_data(X, y, loss, sample_weight, bool(fit_intercept), bool(standardize))
+    settings = _settings(
+        module,
+        data,
+        loss=loss,
+        method=method,
+        rho=None,
+        tol=tol,
+        gap_tol=gap_tol,
+        maxiter=maxiter,
+        maxtime=maxtime,
+        callback=callback,
+        disp=False,
+        dtype=dtype,
+        threads=threads,
+        record_history=False,
+        polish=True,
+        huber_delta=huber_delta,
+        quantile=quantile,
+    )
+    if isinstance(gates, str):
+        raise ValueError(f"gates must be a number or an array for a path; got {gates!r}.")
+    chosen = _admm_gates.read_gates(module, gates, data, draw_key(rng, None))
+    engine = Engine(data, chosen, settings)
+    results: dict[int, OptimizeResult] = {}
+    warm: Array | None = None
+    for index in np.argsort(-values, kind="stable"):
+        one = run_method(engine, float(values[index]), warm, method)
+        results[int(index)] = one
+        if one.status == CALLBACK_STATUS:
+            break
+        warm = one.x if one.x.any() else None
+    done = [results[i] for i in sorted(results)]
+    names = ("fun", "dual_fun", "gap", "relative_gap", "n_neurons", "nit", "status")
+    path = OptimizeResult({name: np.array([one[name] for one in done]) for name in names})
+    worst = next((one for one in done if not one.success), done[0])
+    path.update(
+        betas=values[sorted(results)],
+        results=done,
+        gates=chosen,
+        success=all(one.success for one in done),
+        message=worst.message,
+    )
+    return path
+
+
+def _settings(module: Any, data: TrainingData, **given: Any) -> Settings:
+    """The checked settings of one call."""
+    method = resolve_method(given["method"], data.X.shape[1])
+    tol = real("tol", given["tol"], above=0.0)
+    gap_tol = tol if given["gap_tol"] is None else real("gap_tol", given["gap_tol"], above=0.0)
+    options: dict[str, Any] = {
+        "tol": tol,
+        "gap_tol": gap_tol,
+        "maxiter": MAXITER[method]
+        if given["maxiter"] is None
+        else integer("maxiter", given["maxiter"], 1),
+        "maxtime": math.inf
+        if given["maxtime"] is None
+        else real("maxtime", given["maxtime"], above=0.0),
+        "polish": bool(given["polish"]),
+        "record_history": bool(given["record_history"]),
+    }
+    if given["rho"] is not None:
+        options["rho"] = real("rho", given["rho"], above=0.0)
+    loss, parameter = given["loss"], 1.0
+    delta = real("huber_delta", given["huber_delta"], above=0.0)
+    level = real("quantile", given["quantile"], above=0.0, maximum=1.0)
+    if level == 1.0:
+        raise ValueError("quantile must lie between 0 and 1, got 1.")
+    if loss == "huber":
+        parameter = delta
+    elif loss == "quantile":
+        parameter = level
+    threads = given["threads"]
+    return Settings(
+        module=module,
+        loss=loss,
+        parameter=parameter,
+        method=method,
+        dtype=read_dtype(given["dtype"]),
+        options=options,
+        threads=0 if threads is None else integer("threads", threads, 1, 4096),
+        listener=None if given["callback"] is None else wrap_callback(given["callback"]),
+        disp=bool(given["disp"]),
+    )
+
+
+def _read_warm_start(warm: Any) -> tuple[Array | None, Array | None]:
+    """(weights, gates) to start from."""
+    if warm is None:
+        return None, None
+    if isinstance(warm, OptimizeResult):
+        if "x" not in warm or "gates" not in warm:
+            raise ValueError("warm_start must be a result of admm_relu, or an array of weights.")
+        return np.array(warm.x, dtype=np.float64), np.array(warm.gates, dtype=np.float64)
+    array = np.array(warm, dtype=np.float64).ravel()
+    if not np.isfinite(array).all():
+        raise ValueError("warm_start must be finite.")
+    return array, None
