@@ -39,6 +39,7 @@ def admm_relu(
     fit_intercept: bool = True,
     standardize: bool = False,
     sample_weight: ArrayLike | None = None,
+    robust_eps: ArrayLike = 0.0,
     rho: float | None = None,
     tol: float = 1e-4,
     gap_tol: float | None = None,
@@ -99,6 +100,10 @@ def admm_relu(
         Train on centred columns of unit variance; the network takes unscaled X all the same.
     sample_weight : array_like, shape (n,), optional
         Factors of the samples' losses.
+    robust_eps : float or array_like, shape (d,)
+        Adversarial training: the loss of each sample is its largest over the box of this half-width
+        around it (in the units of X), and no neuron changes its side inside a box. For one output
+        and the losses 'squared', 'logistic', 'hinge' and 'squared_hinge'. Default 0: no adversary.
     rho : float, optional
         Penalty parameter. Default: by rule from the data's scales, corrected a few times.
     tol : float
@@ -175,7 +180,7 @@ def admm_relu(
     module = _backend.module(device)
     choice("method", method, METHODS)
     beta = real("beta", beta, above=0.0)
-    data = read_data(X, y, loss, sample_weight, bool(fit_intercept), bool(standardize))
+    data = read_data(X, y, loss, sample_weight, bool(fit_intercept), bool(standardize), robust_eps)
     settings = _settings(
         module,
         data,
@@ -202,6 +207,8 @@ def admm_relu(
             raise ValueError(f"gates='generate' needs method='conic'; got method={method!r}.")
         if warm_start is not None:
             raise ValueError("gates='generate' makes its own warm starts: leave out warm_start.")
+        if data.radius is not None:
+            raise ValueError("gates='generate' does not go with robust_eps: give a number.")
         return _admm_gates.generate(data, settings, beta, key, settings.options["maxtime"])
     warm, own = _read_warm_start(warm_start)
     chosen = own if own is not None else _admm_gates.read_gates(module, gates, data, key)
@@ -229,6 +236,7 @@ def admm_relu_path(
     fit_intercept: bool = True,
     standardize: bool = False,
     sample_weight: ArrayLike | None = None,
+    robust_eps: ArrayLike = 0.0,
     tol: float = 1e-4,
     gap_tol: float | None = None,
     maxiter: int | None = None,
@@ -245,8 +253,8 @@ def admm_relu_path(
 
     Parameters
     ----------
-    X, y, loss, gates, method, fit_intercept, standardize, sample_weight, tol, gap_tol, maxiter, \
-maxtime, rng, callback, dtype, device, threads, huber_delta, quantile
+    X, y, loss, gates, method, fit_intercept, standardize, sample_weight, robust_eps, tol, \
+gap_tol, maxiter, maxtime, rng, callback, dtype, device, threads, huber_delta, quantile
         As for `admm_relu`; `maxiter` holds for each beta, `maxtime` for all.
     betas : array_like
         Positive values; solved from the largest to the smallest.
@@ -273,7 +281,7 @@ maxtime, rng, callback, dtype, device, threads, huber_delta, quantile
         raise ValueError(f"betas must be a non-empty vector; its shape is {values.shape}.")
     for value in values:
         real("betas", value, above=0.0)
-    data = read_data(X, y, loss, sample_weight, bool(fit_intercept), bool(standardize))
+    data = read_data(X, y, loss, sample_weight, bool(fit_intercept), bool(standardize), robust_eps)
     settings = _settings(
         module,
         data,
@@ -321,7 +329,7 @@ maxtime, rng, callback, dtype, device, threads, huber_delta, quantile
 
 def _settings(module: Any, data: TrainingData, **given: Any) -> Settings:
     """The checked settings of one call."""
-    method = resolve_method(given["method"], data.X.shape[1])
+    method = resolve_method(given["method"], data.X.shape[1], data.radius is not None)
     tol = real("tol", given["tol"], above=0.0)
     gap_tol = tol if given["gap_tol"] is None else real("gap_tol", given["gap_tol"], above=0.0)
     options: dict[str, Any] = {
