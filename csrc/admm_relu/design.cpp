@@ -212,7 +212,7 @@ template <class T> void GraphProjection<T>::factorise() {
     });
     if (!tiled_potrf(n, a, threads))
         throw BackendError("the system I + gamma F'F is not positive definite in this precision: "
-                           "use dtype='float64'");
+                           "raise beta or rho, or use dtype='float64'");
     if (!explicit_inverse_) return;
     tiled_inverse(n, a, threads);
     product_.set_diagonal_tiles(a);

@@ -75,19 +75,24 @@ double Program::objective(const double* v, double beta, double* z) {
 }
 
 double Program::dual_norm(const double* t, double level) {
-    const index_t size = shape.size(), w = shape.width();
+    if (!shape.cone) return gated_dual_norm(t);
+    const index_t size = shape.size();
     pull_back(t, work_.data());
     for (index_t i = 0; i < size; ++i) work_[i] = -work_[i];
     double worst = 0;
-    if (!shape.cone) {
-        for (index_t b = 0; b < shape.blocks(); ++b)
-            worst = std::max(worst, std::sqrt(dot(w, work_.data() + b * w, work_.data() + b * w)));
-        return worst;
-    }
     dual_sets_.resize(static_cast<std::size_t>(shape.blocks()));
     cones().project(shape.blocks(), work_.data(), level, dual_sets_, projected_.data(),
                     norm_.data());
     for (const double norm : norm_) worst = std::max(worst, norm);
+    return worst;
+}
+
+double Program::gated_dual_norm(const double* t) {
+    const index_t w = shape.width();
+    pull_back(t, work_.data());
+    double worst = 0;
+    for (index_t b = 0; b < shape.blocks(); ++b)
+        worst = std::max(worst, std::sqrt(dot(w, work_.data() + b * w, work_.data() + b * w)));
     return worst;
 }
 
@@ -101,8 +106,8 @@ double Program::beta_max() {
     return beta_max_;
 }
 
-double Program::dual(const double* t, double beta) {
-    const double norm = dual_norm(t, beta);
+double Program::dual(const double* t, double beta, bool gated) {
+    const double norm = gated ? gated_dual_norm(t) : dual_norm(t, beta);
     const double most = norm > beta ? beta / norm : 1.0;
     const index_t m = shape.dual_size();
     const bool parabola = loss.kind() == LossKind::squared && !robust;

@@ -51,11 +51,14 @@ class Program {
     double penalty(const double* v) const;      // sum ||v_b||
     // max_b ||Proj_K(-F't)_b||: at most beta exactly when t is dual feasible.
     double dual_norm(const double* t, double level);
+    // The same without the cones: no less, and cheap in many columns.
+    double gated_dual_norm(const double* t);
     // The smallest beta at which the zero network is optimal: the dual norm of L'(0), which is a
     // bound from above for a robust program, whose loss has a kink there. Kept.
     double beta_max();
-    // The best value -L*(tau t) over the multiples of t that are feasible.
-    double dual(const double* t, double beta);
+    // The best value -L*(tau t) over the multiples of t that are feasible, by the norm or by the
+    // gated one (a bound too, if a lower one).
+    double dual(const double* t, double beta, bool gated = false);
     double violation(const double* v) const;
     // w <- Proj_K(w) block by block.
     void make_feasible(double* w);

@@ -311,8 +311,9 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         for (index_t i = 0; i < s.split; ++i)
             s.rn[size + i] = s.r[size + i] + relax * (s.zeta[i] - static_cast<T>(s.z[i]));
 
-        const double size_v = std::max(length(size, s.v.data()), 1e-300);
-        primal = distance(size, s.u64.data(), s.v.data()) / size_v;
+        const double size_v = length(size, s.v.data()),
+                     off = distance(size, s.u64.data(), s.v.data());
+        primal = size_v > 0 ? off / size_v : unlimited;
         dual = distance(size, s.v.data(), s.v_prev.data()) /
                std::max(distance(size, s.r64.data(), s.v.data()), 1e-300);
         s.watch();
@@ -333,7 +334,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
             newton_wait *= 2;
         }
         if (check || polished) record(k + 1);
-        if (!std::isfinite(primal)) return finish(Status::not_finite, k + 1);
+        if (!std::isfinite(off)) return finish(Status::not_finite, k + 1);
         if (monitor.wanted() &&
             monitor.stop({k + 1, size, s.best.data(), s.best_fun, s.best_dual, primal, dual}))
             return finish(Status::stopped_by_callback, k + 1);

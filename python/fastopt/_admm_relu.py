@@ -13,6 +13,7 @@ from scipy.optimize import OptimizeResult
 from . import _admm_gates, _backend
 from ._admm_data import TrainingData, read_data
 from ._admm_run import (
+    ADMM_GAP,
     CALLBACK_STATUS,
     MAXITER,
     METHODS,
@@ -109,7 +110,8 @@ def admm_relu(
     tol : float
         Relative accuracy (default 1e-4): of the residuals for 'admm', else of the gap.
     gap_tol : float, optional
-        Relative duality gap (fun - dual_fun) / fun to reach. Default: `tol`.
+        Relative duality gap (fun - dual_fun) / fun to reach. Default: `tol`; 1e-2 for 'admm',
+        which asks for it beside the residuals on up to 128 columns.
     maxiter : int, optional
         Default 5000, 1000 for 'admm'.
     maxtime : float, optional
@@ -331,7 +333,8 @@ def _settings(module: Any, data: TrainingData, **given: Any) -> Settings:
     """The checked settings of one call."""
     method = resolve_method(given["method"], data.X.shape[1], data.radius is not None)
     tol = real("tol", given["tol"], above=0.0)
-    gap_tol = tol if given["gap_tol"] is None else real("gap_tol", given["gap_tol"], above=0.0)
+    default = ADMM_GAP if method == "admm" else tol
+    gap_tol = default if given["gap_tol"] is None else real("gap_tol", given["gap_tol"], above=0.0)
     options: dict[str, Any] = {
         "tol": tol,
         "gap_tol": gap_tol,

@@ -16,6 +16,7 @@ from ._problem import Array
 
 METHODS = ("auto", "conic", "admm", "gated", "scp")
 MAXITER = {"conic": 5000, "admm": 1000, "gated": 5000, "scp": 5000}
+ADMM_GAP = 1e-2  # gap_tol of 'admm' by default
 CALLBACK_STATUS = 99
 CONIC_LIMIT = 100  # auto: 'conic' up to this many columns
 CERTIFY_LIMIT = 400  # auto: 'admm' and then 'conic' up to this many, 'admm' alone beyond
@@ -173,7 +174,10 @@ def _message(raw: dict[str, Any], out: OptimizeResult, settings: Settings) -> st
             "zero network is optimal. Lower beta to get another one."
         )
     if raw["reason"] == "converged" and settings.method == "admm":
-        return "Optimization terminated successfully: the residuals are at most tol."
+        return (
+            "Optimization terminated successfully: the residuals are at most tol; the relative "
+            f"duality gap is {gap}."
+        )
     if raw["reason"] == "converged":
         return f"Optimization terminated successfully: the relative duality gap is {gap}."
     if raw["reason"] == "maxiter":
@@ -183,7 +187,10 @@ def _message(raw: dict[str, Any], out: OptimizeResult, settings: Settings) -> st
         )
     if raw["reason"] == "maxtime":
         return f"The time limit maxtime was reached; the relative duality gap is {gap}."
-    return "The iterates are not finite. Scale X (standardize=True), or use dtype='float64'."
+    return (
+        "The iterates are not finite. Scale X (standardize=True), raise beta, or use "
+        "dtype='float64'."
+    )
 
 
 class Monitor:
