@@ -15,7 +15,8 @@ namespace fastopt {
 namespace {
 
 constexpr index_t penalty_checks[] = {50, 150, 400};
-constexpr index_t group = 16;         // blocks per task
+constexpr index_t group = 16; // blocks per task
+constexpr index_t row_tile = 256;
 constexpr index_t largest_cone = 128; // d up to which the final weights are made feasible
 constexpr index_t check_every = 10;
 
@@ -57,18 +58,19 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
 
     // The value of the network whose neurons are the blocks of v: what its ReLUs really predict.
     const auto network_value = [&](const double* at) {
-        parallel_for((m + 4095) / 4096, threads, [&](index_t t) {
-            std::fill(fz.data() + t * 4096, fz.data() + std::min(m, (t + 1) * 4096), 0.0);
+        parallel_for((n + row_tile - 1) / row_tile, threads, [&](index_t t) { // reads X once
+            const index_t first = t * row_tile, w = std::min(row_tile, n - first);
+            std::vector<double> pre(static_cast<std::size_t>(nb * w));
+            gemm(false, true, nb, w, d, 1.0, at, d, program_.x() + first * d, d, 0.0, pre.data(),
+                 w);
+            for (index_t k = 0; k < shape.c; ++k) std::fill_n(fz.data() + k * n + first, w, 0.0);
+            for (index_t k = 0; k < nb; ++k) {
+                const double sign = k < nb / shape.signs ? 1 : -1;
+                double* out = fz.data() + k / p % shape.c * n + first;
+                for (index_t j = 0; j < w; ++j)
+                    out[j] += pre[k * w + j] > 0 ? sign * pre[k * w + j] : 0.0;
+            }
         });
-        std::vector<double> pre(static_cast<std::size_t>(n));
-        for (index_t k = 0; k < nb; ++k) {
-            const double* vk = at + k * d;
-            if (!(dot(d, vk, vk) > 0)) continue;
-            const double sign = k < nb / shape.signs ? 1 : -1;
-            gemv(false, n, d, 1.0, program_.x(), d, vk, 0.0, pre.data());
-            double* out = fz.data() + k / p % shape.c * n;
-            for (index_t j = 0; j < n; ++j) out[j] += pre[j] > 0 ? sign * pre[j] : 0.0;
-        }
         return program_.loss.value(fz.data()) + beta * program_.penalty(at);
     };
     double fun = program_.objective(v.data(), beta, fz.data());

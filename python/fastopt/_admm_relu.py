@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -159,7 +160,8 @@ def admm_relu(
     Notes
     -----
     The certificate speaks of the gates in use. 'admm' on more than 128 columns returns weights that
-    obey the cones only nearly; `fun` is then the value of the network itself and `dual_fun` -inf.
+    obey the cones only nearly; `fun` is then the value of the network itself, `dual_fun` a weaker
+    bound (that of the program without cones), and success says that the residuals are small.
 
     References
     ----------
@@ -264,7 +266,8 @@ gap_tol, maxiter, maxtime, rng, callback, dtype, device, threads, huber_delta, q
     Returns
     -------
     OptimizeResult
-        betas (as given), and for each of them fun, dual_fun, gap, n_neurons, nit, status (arrays)
+        betas (as given, without those that a limit or the callback left unsolved), and for each of
+        them fun, dual_fun, gap, n_neurons, nit, status (arrays)
         and results (a list of what `admm_relu` returns); success, message, gates.
 
     Examples
@@ -309,12 +312,17 @@ gap_tol, maxiter, maxtime, rng, callback, dtype, device, threads, huber_delta, q
     engine = Engine(data, chosen, settings)
     results: dict[int, OptimizeResult] = {}
     warm: Array | None = None
+    began, limit = time.monotonic(), settings.options["maxtime"]
     for index in np.argsort(-values, kind="stable"):
+        left = max(limit - (time.monotonic() - began), 1e-3)
+        settings.options["maxtime"] = left
         one = run_method(engine, float(values[index]), warm, method)
         results[int(index)] = one
         if one.status == CALLBACK_STATUS:
             break
         warm = one.x if one.x.any() else None
+        if time.monotonic() - began >= limit:
+            break
     done = [results[i] for i in sorted(results)]
     names = ("fun", "dual_fun", "gap", "relative_gap", "n_neurons", "nit", "status")
     path = OptimizeResult({name: np.array([one[name] for one in done]) for name in names})
@@ -323,8 +331,10 @@ gap_tol, maxiter, maxtime, rng, callback, dtype, device, threads, huber_delta, q
         betas=values[sorted(results)],
         results=done,
         gates=chosen,
-        success=all(one.success for one in done),
-        message=worst.message,
+        success=len(done) == len(values) and all(one.success for one in done),
+        message=worst.message
+        if len(done) == len(values)
+        else f"Stopped after {len(done)} of {len(values)} values: {worst.message}",
     )
     return path
 

@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
-
-from fastopt import _cpu, admm_relu
-
-hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from fastopt import _cpu, admm_relu
 
 LOSSES = ("squared", "logistic", "softmax", "hinge", "squared_hinge", "huber", "quantile")
 MARGIN = ("logistic", "hinge", "squared_hinge")
