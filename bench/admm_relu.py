@@ -1,6 +1,7 @@
 """admm_relu beside cvxpy + Clarabel, SCS and scikit-learn's MLPClassifier.
 
-python bench/admm_relu.py [--peers] [--tables s,gated,spread,path,estimators,wide] [--quick] [--jsonl FILE]
+python bench/admm_relu.py [--peers] [--quick] [--jsonl FILE]
+    [--tables s,gated,spread,path,estimators,wide]
 
 Every record holds seconds (wall and CPU), objective, gap, violation and iterations. Peers that are
 missing are skipped with a message; the slow ones run only with --peers.
