@@ -7,7 +7,7 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from fastopt import _demo, _nist
+from fastopt import _demo, _nist, cbo
 
 PROBLEMS = {name: _nist.load(name) for name in _nist.NAMES}
 each_set = pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS.keys())
@@ -235,3 +235,13 @@ def test_finish_keeps_what_it_cannot_better():
     z = np.array([0.0, 5.0, -1.0])  # overflows: the sum is infinite here
     assert problem.objective(z) == np.inf
     np.testing.assert_array_equal(_demo.finish(problem, z), z)
+
+
+@pytest.mark.parametrize("name", ["MGH10", "Nelson"])
+@pytest.mark.parametrize("seed", range(4))
+def test_no_agreement_on_a_wrong_minimum_where_values_are_huge(name, seed):
+    """Most of these boxes has sums of squares of 1e10 to 1e300 times the least one."""
+    problem = _nist.load(name)
+    with np.errstate(all="ignore"):
+        result = cbo(problem.objective, problem.bounds, vectorized=True, maxfev=20_000, rng=seed)
+    assert problem.reached(result.fun) or not result.success
