@@ -21,12 +21,11 @@ FAILED, MISSING = 1, 2
 
 # Optional face -> what it needs
 FACES = {
-    "fastopt.plot and `fastopt demo --plot`": "matplotlib",
-    "fastopt.tqdm": "tqdm",
+    "`fastopt demo --plot`": "matplotlib",
     "fastopt.sklearn": "sklearn",
     "fastopt.torch": "torch",
+    "fastopt.jax": "jax",
     "numba objectives": "numba",
-    "fastopt.distributed": "mpi4py",
 }
 
 
