@@ -305,6 +305,7 @@ py::dict run_newton(const py::object& functions, const Rows<double>& x0, index_t
     o.maxiter = get("maxiter").cast<index_t>(), o.maxfev = get("maxfev").cast<index_t>();
     o.maxtime = get("maxtime").cast<double>();
     o.scale = get("scale").cast<bool>(), o.record_history = get("record_history").cast<bool>();
+    o.second_order = get("second_order").cast<bool>();
 
     PyFunctions problem(functions, x0.size(), m, o.kkt.threads);
     PyNewtonMonitor watch(monitor);

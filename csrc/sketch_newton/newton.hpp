@@ -34,6 +34,7 @@ struct NewtonOptions {
     double maxtime = std::numeric_limits<double>::infinity(); // seconds
     bool scale = true;                                        // work on sf f and sc c
     bool record_history = false;
+    bool second_order = true; // Hessians are good enough to tell a saddle from a minimum
 };
 
 // One iteration, as the monitor and the history see it.

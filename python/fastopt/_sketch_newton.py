@@ -257,6 +257,7 @@ def sketch_newton(
         "key1": key[1],
         "threads": 0 if threads is None else integer("threads", threads, 1),
         "record_history": bool(record_history),
+        "second_order": not functions.approximate,
     }
     monitor = _Monitor(callback, disp) if callback is not None or disp else None
     raw = module.sketch_newton(functions, start, functions.m, options, monitor)
