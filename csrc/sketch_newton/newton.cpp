@@ -159,9 +159,10 @@ class Newton {
     }
 
     Status escape() const {
-        const double size = norm_inf(p_.x);
+        // From a start that is itself far out nothing can be told by |x|.
+        const double size = norm_inf(p_.x), out = std::fmax(1.0, norm_inf(x0_));
         const bool near = norm_inf(p_.c) <= 1e-3 + 1e-6 * norm_inf(p_.j) * size;
-        const bool far = size > 1e15 * std::fmax(1.0, norm_inf(x0_)) ||
+        const bool far = (out < 1e20 && size > 1e15 * out) ||
                          (p_.f < -1e20 * std::fmax(1.0, std::fabs(f0_)) && near);
         return far ? Status::unbounded : Status::running;
     }
@@ -250,6 +251,7 @@ class Newton {
             k_system_ = {n_, m_, w_.get(), p_.j.data(), dw, dc};
             Shape shape = solver_->factor(k_system_, same);
             same = true;
+            if (shape == Shape::not_finite) throw Stop{Status::not_finite};
             if (shape == Shape::right) {
                 d_.assign(n_ + m_, 0.0);
                 shape = solver_->solve(r_.data(), rtol, d_.data());
@@ -346,7 +348,7 @@ class Newton {
     // The full step is taken without a line search when it cuts the KKT residual.
     bool fast_accept() {
         try_full();
-        if (!full_values_) return false;
+        if (!full_values_ || !o_.fast_accept) return false;
         // A point far worse in c alone cannot pass; its derivatives are left for the line search.
         if (norm(full_.c) > 0.9 * residual_norm_) return false;
         full_derivatives_ = s_.derivatives(full_);
@@ -477,7 +479,7 @@ class Newton {
     // no more than dx.
     bool corrected(const std::vector<double>& c_then, std::vector<double> c_sum,
                    std::vector<double>& d) {
-        if (m_ == 0) return false;
+        if (m_ == 0 || !o_.corrections) return false;
         for (index_t i = 0; i < m_; ++i) c_sum[i] += c_then[i];
         std::vector<double> r(gl_);
         r.insert(r.end(), c_sum.begin(), c_sum.end());

@@ -300,6 +300,8 @@ def _result(raw: dict[str, Any], functions: Functions, monitor: _Monitor | None)
     values = functions.split(raw["c"])
     ends = np.cumsum([c.m for c in functions.constraints])[:-1]
     constraints = functions.constraints
+    with np.errstate(invalid="ignore"):  # what is not finite at x0 stays so
+        lagrangian_gradient = gradient + full_jacobian.T @ multipliers
     result = OptimizeResult(
         x=raw["x"],
         fun=raw["fun"],
@@ -319,7 +321,7 @@ def _result(raw: dict[str, Any], functions: Functions, monitor: _Monitor | None)
         constr_nfev=[c.nfev for c in constraints],
         constr_njev=[c.njev for c in constraints],
         constr_nhev=[c.nhev for c in constraints],
-        lagrangian_grad=gradient + full_jacobian.T @ multipliers,
+        lagrangian_grad=lagrangian_gradient,
         optimality=raw["optimality"],
         kkt_residual=raw["kkt_residual"],
         linear_solver=raw["linear_solver"],
