@@ -150,7 +150,9 @@ py::array run_sketch(const DataMatrix<T>& a, SketchOptions o,
     const Buffer<T> out(checked_product(o.size, a.cols));
     {
         const T* s = factors ? factors->data() : nullptr;
+        PyMonitor signals{py::object()};
         const py::gil_scoped_release nogil;
+        const ScopedPoll poll([&] { signals.poll(); });
         sketch<T>(a, s, o, out.data());
     }
     return share(out, {o.size, a.cols});
@@ -417,8 +419,10 @@ void bind_sketch_newton(py::module_& m) {
                 SketchOptions o;
                 o.key = {k0, k1}, o.threads = threads;
                 std::vector<double> p;
+                PyMonitor signals{py::object()};
                 {
                     const py::gil_scoped_release nogil;
+                    const ScopedPoll poll([&] { signals.poll(); });
                     p = a.single ? row_probabilities<float>(a.f32, nullptr, o)
                                  : row_probabilities<double>(a.f64, nullptr, o);
                 }
