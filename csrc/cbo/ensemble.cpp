@@ -574,6 +574,8 @@ template <class T> void Ensemble<T>::finish(CboResult<T>& result) {
     result.population = std::move(x_);
     result.energies = std::move(f_);
     result.weights = std::move(w_);
+    if (options_.samples) // the sample, not the consensus that moved it
+        std::fill_n(result.weights.data(), result.weights.size(), 1.0 / static_cast<double>(n_));
     result.consensus = c_;
 }
 

@@ -31,7 +31,7 @@ VENDORS = {
     "BLAS": re.compile(r"^(cblas|lapacke|scipy_openblas)"),
     "CUDA": re.compile(r"^(cu|cublas|cusolver|curand|cub/|thrust/|cooperative_groups)"),
     "intrinsics": re.compile(r"^(immintrin|x86intrin|arm_neon)\.h$"),
-    "threads": re.compile(r"^(thread|mutex|condition_variable|future|pthread\.h|omp\.h)$"),
+    "threads": re.compile(r"^(thread|condition_variable|future|pthread\.h|omp\.h)$"),
 }
 
 
