@@ -257,8 +257,8 @@ def text(table: Sequence[Row]) -> str:
                 f"{one.violation:9.1e} {one.fun:20.15f}  {note}".rstrip()
             )
         ours = row.runs[OURS].seconds
-        factors = [f"{one.seconds / ours:.0f} x {s}" for s, one in row.runs.items() if s != OURS]
-        lines += [f"  sketch_newton's time goes into the others': {', '.join(factors)}", ""]
+        factors = [f"{s} {one.seconds / ours:.0f}" for s, one in row.runs.items() if s != OURS]
+        lines += [f"  times the time of sketch_newton: {', '.join(factors)}", ""]
     lines.append("KKT: |grad f + C'v|_inf with the least-squares multipliers v, for all solvers.")
     return "\n".join(lines)
 

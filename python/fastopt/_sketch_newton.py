@@ -205,6 +205,12 @@ def sketch_newton(
         (name, eta1, eta2, shift), n_restorations, history. status: 0 success; 1 maxiter, maxfev or
         maxtime; 2 stalled or singular; 3 not finite, or unbounded; 4 infeasible; 99 callback.
 
+    Notes
+    -----
+    A KKT point is not enough: where the Hessian shows that x0, or the point reached, is a saddle
+    point or a maximum, the run goes on along negative curvature. With exact or differenced Hessians
+    only. Without success, x is the iterate with the least KKT residual.
+
     Raises
     ------
     ValueError

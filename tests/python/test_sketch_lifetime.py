@@ -355,12 +355,17 @@ def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
 
-for _ in range(60):
-    solve()
-before = resident()
-for _ in range(200):
-    solve()
-print(resident() - before)
+def after(count):
+    for _ in range(count):
+        solve()
+    return resident()
+
+# The allocator's own ups and downs reach 1 MB or 2; the least of three is free of most.
+after(150)
+early = min(after(40) for _ in range(3))
+after(400)
+late = min(after(40) for _ in range(3))
+print(late - early)
 """
 LEAK_NAMES = [
     "dense", "infeasible", "ldl", "sketch-pcg", "csr", "nystrom", "products", "stopped",
@@ -373,7 +378,7 @@ LEAK_NAMES = [
 @pytest.mark.parametrize("name", LEAK_NAMES)
 def test_memory_stays(name, fresh_python):
     grown = int(fresh_python(LEAKS, name, timeout=300))
-    assert grown < 1_000_000
+    assert grown < 2_000_000  # an 8 kB array left behind by each solve would make 4 MB
 
 
 class Referenced:
