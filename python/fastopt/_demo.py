@@ -16,7 +16,7 @@ import importlib
 import importlib.util
 from types import ModuleType
 
-PARTS = ("nist",)
+PARTS = ("nist", "network", "newton")
 
 
 def part(name: str) -> ModuleType:
