@@ -1,7 +1,7 @@
 """admm_relu beside cvxpy + Clarabel, SCS and scikit-learn's MLPClassifier.
 
 python bench/admm_relu.py [--peers] [--quick] [--jsonl FILE]
-    [--tables s,gated,spread,path,estimators,wide]
+    [--tables s,gated,spread,path,estimators,wide,free]
 
 Every record holds seconds (wall and CPU), objective, gap, violation and iterations. Peers that are
 missing are skipped with a message; the slow ones run only with --peers.
@@ -317,6 +317,39 @@ def table_wide(peers: bool) -> None:
     )
 
 
+def table_free(peers):
+    """What the sampled gates cost: the least certified value against networks of free neurons."""
+    from scipy.optimize import minimize
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    X = digits.data / 16
+    y = np.where(digits.target == 0, 1.0, -1.0)
+    first = admm_relu(X, y, beta=1e300, gates=50, rng=1)
+    beta = 1e-2 * first.beta_max
+    began = time.perf_counter()
+    r = admm_relu(X, y, beta=beta, gates=first.gates)
+    note("free", "50 sampled gates", s=time.perf_counter() - began, fun=r.fun, bound=r.dual_fun)
+    A, k = np.column_stack([X, np.ones(len(X))]), 100
+    n_in = k * A.shape[1]
+
+    def value(w):
+        U, a = w[:n_in].reshape(k, -1), w[n_in:]
+        z = A @ U.T
+        h = np.maximum(z, 0)
+        residual = h @ a - y
+        gradient = ((residual[:, None] * a) * (z > 0)).T @ A + beta * U
+        f = 0.5 * residual @ residual + beta / 2 * (w @ w)
+        return f, np.concatenate([gradient.ravel(), h.T @ residual + beta * a])
+
+    for seed in range(3):
+        w0 = 0.1 * np.random.default_rng(seed).standard_normal(n_in + k)
+        began = time.perf_counter()
+        end = minimize(value, w0, jac=True, method="L-BFGS-B", options={"maxiter": 3000})
+        seconds = time.perf_counter() - began
+        note("free", f"L-BFGS, {k} free neurons, seed {seed}", s=seconds, fun=float(end.fun))
+
+
 TABLES = {
     "s": table_s,
     "gated": table_gated,
@@ -324,12 +357,13 @@ TABLES = {
     "path": table_path,
     "estimators": table_estimators,
     "wide": table_wide,
+    "free": table_free,
 }
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tables", default="s,gated,spread,path,estimators")
+    parser.add_argument("--tables", default="s,gated,spread,path,estimators,free")
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--quick", action="store_true", help="tables s and gated only")
     parser.add_argument("--jsonl", help="append one record per line to this file")

@@ -3,7 +3,7 @@
 A solver's success is wrong when its value lies more than 1e-6 max(1, |f_opt|) above the known
 minimum. Beside cbo: scipy's differential_evolution by its defaults, with the same budget.
 
-    python bench/agreement.py [--quick] [--jsonl FILE]        # needs coco-experiment
+    python bench/agreement.py [--quick] [--repeats SEEDS] [--jsonl FILE]    # needs coco-experiment
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     from cocoex import BareProblem
 
-    dims, instances, seeds = ((2, 3), 2, 1) if options.quick else ((2, 3, 5), 15, 2)
+    dims, instances = ((2, 3), 2) if options.quick else ((2, 3, 5), 15)
+    seeds = 1 if options.quick else options.repeats
     tally = {name: dict.fromkeys(("runs", "right", "success", "wrong", "nfev"), 0)
              for name in SOLVERS}  # fmt: skip
     errors: list[dict[str, Any]] = []

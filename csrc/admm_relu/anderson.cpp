@@ -72,8 +72,7 @@ template <class T> bool Anderson<T>::next(T* r, const T* rn, double w1, double w
     }
     std::copy(rn, rn + n, r);
     if (!(trace > 0) || !potrf(m, a.data(), m)) return true;
-    trsm(true, false, m, 1, a.data(), m, gamma.data(), 1);
-    trsm(true, true, m, 1, a.data(), m, gamma.data(), 1);
+    potrs(m, 1, a.data(), m, gamma.data(), 1);
     for (index_t j = 0; j < m; ++j) axpy(n, static_cast<T>(-gamma[j]), dr_.data() + j * n, r);
     return true;
 }

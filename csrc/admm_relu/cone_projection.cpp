@@ -110,8 +110,7 @@ void ConeProjector::remove(index_t k, ActiveSet& s) const {
 }
 
 // v = r + N_S' mu for the best mu >= 0 whose support lies in S: the inner loop of Lawson-Hanson.
-void ConeProjector::warm(index_t gate, const double* r, ActiveSet& s, double* v, Scratch& w) const {
-    (void)gate;
+void ConeProjector::warm(const double* r, ActiveSet& s, double* v, Scratch& w) const {
     const index_t d = d_;
     for (;;) {
         const index_t k = s.size();
@@ -212,7 +211,7 @@ void ConeProjector::refine(index_t gate, const double* r, ActiveSet& s, double* 
                     add(gate, other, v, s, w))
                     --more;
             }
-            warm(gate, r, s, v, w);
+            warm(r, s, v, w);
         }
         if (!changed || budget <= 0) return;
         gemv(false, n_, d, 1.0, x_.data(), d, v, 0.0, xv);
@@ -228,7 +227,7 @@ void ConeProjector::project(index_t count, const double* r, double level,
         index_t open[group], m = 0;
         for (index_t k = b * group; k < std::min(count, (b + 1) * group); ++k) {
             double* vk = v + k * d;
-            warm(k % p_, r + k * d, sets[k], vk, w);
+            warm(r + k * d, sets[k], vk, w);
             norm[k] = norm2(d, vk); // >= ||Proj_K||, as mu >= 0
             if (norm[k] <= level) {
                 std::fill(vk, vk + d, 0.0);

@@ -50,7 +50,7 @@ class ConeProjector {
 
   private:
     struct Scratch;
-    void warm(index_t gate, const double* r, ActiveSet& s, double* v, Scratch& w) const;
+    void warm(const double* r, ActiveSet& s, double* v, Scratch& w) const;
     void refine(index_t gate, const double* r, ActiveSet& s, double* v, double* xv,
                 Scratch& w) const;
     bool add(index_t gate, index_t row, const double* v, ActiveSet& s, Scratch& w) const;

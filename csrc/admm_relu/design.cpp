@@ -297,10 +297,7 @@ template <class T> void GraphProjection<T>::cg(const T* rhs, T* x, double tolera
         std::copy(r.begin(), r.end(), y.begin());
         parallel_for(p, threads, [&](index_t i) {
             const T* block = blocks_.data() + i * d * d;
-            for (index_t k = 0; k < c; ++k) {
-                trsm(true, false, d, 1, block, d, y.data() + k * m + i * d, 1);
-                trsm(true, true, d, 1, block, d, y.data() + k * m + i * d, 1);
-            }
+            for (index_t k = 0; k < c; ++k) potrs(d, 1, block, d, y.data() + k * m + i * d, 1);
         });
     };
     std::vector<double> goal(c), rho(c);

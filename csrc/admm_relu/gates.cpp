@@ -76,7 +76,7 @@ std::vector<double> gate_patterns(index_t n, index_t d, const double* x,
 
 std::vector<double> ascend_gates(index_t n, index_t d, index_t c, const double* x, const double* t,
                                  const std::vector<double>& starts,
-                                 const std::vector<double>& known, double level, int threads) {
+                                 const std::vector<double>& known, int threads) {
     const index_t m = static_cast<index_t>(starts.size()) / d, all = m * c * 2;
     std::vector<double> ends(static_cast<std::size_t>(all * d)),
         value(static_cast<std::size_t>(all));
@@ -122,12 +122,14 @@ std::vector<double> ascend_gates(index_t n, index_t d, index_t c, const double* 
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(),
                      [&](index_t a, index_t b) { return value[a] > value[b]; });
-    std::set<Pattern> seen = patterns_of(n, d, x, known);
+    const std::set<Pattern> old = patterns_of(n, d, x, known);
+    std::set<Pattern> seen;
     std::vector<double> out;
     for (const index_t a : order) {
-        if (!(value[a] > level)) break;
+        if (!(value[a] > 0)) break;
         if (empty(bits[a]) || !seen.insert(bits[a]).second) continue;
         out.push_back(value[a]);
+        out.push_back(static_cast<double>(old.count(bits[a])));
         out.insert(out.end(), ends.begin() + a * d, ends.begin() + (a + 1) * d);
     }
     return out;

@@ -19,11 +19,11 @@ std::vector<double> gate_patterns(index_t n, index_t d, const double* x,
                                   const std::vector<double>& gates);
 
 // Directions u, ||u|| = 1, that make |t_k'(X u)_+| large for an output k of t (c, n): local ascent
-// u <- X'D(u) t / ||.|| from each start (shorter steps where that falls), both signs. Rows (d + 1):
-// the value, then u; best first, patterns distinct from each other and from `known`, values above
-// `level` only.
+// u <- X'D(u) t / ||.|| from each start (shorter steps where that falls), both signs. Rows (d + 2):
+// the value, 1 where the pattern is one of `known` and else 0, then u; best first, patterns
+// distinct from each other.
 std::vector<double> ascend_gates(index_t n, index_t d, index_t c, const double* x, const double* t,
                                  const std::vector<double>& starts,
-                                 const std::vector<double>& known, double level, int threads);
+                                 const std::vector<double>& known, int threads);
 
 } // namespace fastopt

@@ -4,10 +4,10 @@
 //     (rv I + rs G'G + F'F) u = F'y + rv (v - lambda) + rs G'|q|
 // has G'G = I (x) X'X, so that with rv I + rs X'X = C C' and X -> X C'^-1 it is a graph projection.
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include "admm_relu/program.hpp"
+#include "core/clock.hpp"
 #include "core/error.hpp"
 #include "core/parallel.hpp"
 
@@ -23,22 +23,17 @@ constexpr index_t check_every = 10;
 } // namespace
 
 template <class T>
-PaperSolver<T>::PaperSolver(Program& program, const double* x, const double* gates,
-                            index_t max_dense)
+PaperSolver<T>::PaperSolver(Program& program, index_t max_dense)
     : program_(program), x_(program.shape.n * program.shape.d),
       gates_(program.shape.n_gates * program.shape.n), max_dense_(max_dense) {
-    for (index_t i = 0; i < x_.size(); ++i) x_[i] = static_cast<T>(x[i]);
-    for (index_t i = 0; i < gates_.size(); ++i) gates_[i] = static_cast<T>(gates[i]);
+    for (index_t i = 0; i < x_.size(); ++i) x_[i] = static_cast<T>(program.x()[i]);
+    for (index_t i = 0; i < gates_.size(); ++i) gates_[i] = static_cast<T>(program.gates()[i]);
 }
 
 template <class T>
 AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double* warm,
                                  AdmmMonitor& monitor) {
-    using Clock = std::chrono::steady_clock;
-    const auto began = Clock::now();
-    const auto seconds = [&] {
-        return std::chrono::duration<double>(Clock::now() - began).count();
-    };
+    const Clock clock(o.maxtime);
     const ProgramShape& shape = program_.shape;
     const index_t n = shape.n, d = shape.d, p = shape.n_gates, size = shape.size();
     const index_t m = shape.c * n, nb = shape.blocks();
@@ -105,7 +100,7 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
     const auto record = [&](index_t nit) {
         if (!o.record_history) return;
         AdmmHistory& h = result.history;
-        h.nit.push_back(static_cast<double>(nit)), h.time.push_back(seconds());
+        h.nit.push_back(static_cast<double>(nit)), h.time.push_back(clock.seconds());
         h.fun.push_back(fun), h.dual.push_back(-unlimited);
         h.primal_residual.push_back(primal), h.dual_residual.push_back(dual);
         h.rho.push_back(rv);
@@ -117,13 +112,11 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
     program_.loss.gradient(zero.data(), theta.data());
     double norm2_x = 0, reach = 0;
     for (index_t j = 0; j < n; ++j) norm2_x += dot(d, program_.x() + j * d, program_.x() + j * d);
-    if (d <= largest_cone) {
+    if (d <= largest_cone)
         result.beta_max = reach = program_.beta_max();
-        if (beta >= reach) return finish(Status::converged, 0);
-    } else {
+    else
         reach = program_.gated_dual_norm(theta.data());
-        if (beta >= reach) return finish(Status::converged, 0);
-    }
+    if (beta >= reach) return finish(Status::converged, 0);
     const double rms_t = std::sqrt(dot(m, theta.data(), theta.data()) / m);
     const double rms_x = std::sqrt(norm2_x / (n * d));
     rv = o.rho > 0 ? o.rho : 4 * rz * norm2_x / d * beta / reach;
@@ -135,11 +128,11 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
     Buffer<T> ct(d * d);
     const auto factor = [&] { // C C' = rv I + rs X'X;  X C'^-1
         for (index_t i = 0; i < d * d; ++i) ct[i] = 0;
-        const index_t nt = (d + 255) / 256;
+        const index_t nt = (d + row_tile - 1) / row_tile;
         parallel_for(nt * nt, threads, [&](index_t t) {
-            const index_t i0 = t / nt * 256, j0 = t % nt * 256;
+            const index_t i0 = t / nt * row_tile, j0 = t % nt * row_tile;
             if (i0 < j0) return;
-            gemm(true, false, std::min<index_t>(256, d - i0), std::min<index_t>(256, d - j0), n,
+            gemm(true, false, std::min(row_tile, d - i0), std::min(row_tile, d - j0), n,
                  static_cast<T>(rs), x_.data() + i0, d, x_.data() + j0, d, T(0),
                  ct.data() + i0 * d + j0, d);
         });
@@ -148,9 +141,9 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
             throw BackendError("rv I + rs X'X is not positive definite in this precision: use "
                                "dtype='float64'");
         std::copy(x_.data(), x_.data() + n * d, xt.data());
-        parallel_for((n + 255) / 256, threads, [&](index_t t) {
-            const index_t w = std::min<index_t>(256, n - t * 256);
-            trsm(false, true, w, d, ct.data(), d, xt.data() + t * 256 * d, d);
+        parallel_for((n + row_tile - 1) / row_tile, threads, [&](index_t t) {
+            const index_t w = std::min(row_tile, n - t * row_tile);
+            trsm(false, true, w, d, ct.data(), d, xt.data() + t * row_tile * d, d);
         });
         result.factorisations += 1;
         if (!graph) {
@@ -248,7 +241,7 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
                 return finish(Status::converged, k + 1);
             next_check = k + std::max<index_t>(10, k / 4);
         }
-        if (seconds() > o.maxtime) return finish(Status::maxtime, k + 1);
+        if (clock.over()) return finish(Status::maxtime, k + 1);
 
         if (!shape.cone || o.rho_cone > 0 ||
             std::find(std::begin(penalty_checks), std::end(penalty_checks), k + 1) ==

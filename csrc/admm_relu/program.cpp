@@ -114,10 +114,7 @@ double Program::dual(const double* t, double beta, bool gated) {
     double tau = most;
     if (parabola) { // -tau^2/2 ||t||^2 - tau t'y is a parabola
         const double ty = dot(m, t, loss.y().data()), tt = dot(m, t, t);
-        if (norm > beta && tt > 0)
-            tau = std::min(most, std::max(0.0, -ty / tt));
-        else if (tt > 0)
-            tau = std::min(1.0, std::max(0.0, -ty / tt));
+        if (tt > 0) tau = std::min(most, std::max(0.0, -ty / tt));
     }
     for (index_t i = 0; i < m; ++i) scaled_[i] = tau * t[i];
     double value = -conjugate(scaled_.data());
@@ -135,11 +132,11 @@ double Program::dual(const double* t, double beta, bool gated) {
     return value;
 }
 
-double Program::violation(const double* v) const {
+double Program::violation(const double* v) {
     if (!shape.cone) return 0;
     const index_t d = shape.d, p = shape.n_gates, nb = shape.blocks();
     std::vector<double> worst(static_cast<std::size_t>(nb));
-    auto& cone = const_cast<Program*>(this)->cones();
+    const ConeProjector& cone = cones();
     parallel_for(nb, threads_, [&](index_t b) { worst[b] = cone.violation(b % p, v + b * d); });
     return *std::max_element(worst.begin(), worst.end());
 }

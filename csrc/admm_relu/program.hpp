@@ -59,7 +59,7 @@ class Program {
     // The best value -L*(tau t) over the multiples of t that are feasible, by the norm or by the
     // gated one (a bound too, if a lower one).
     double dual(const double* t, double beta, bool gated = false);
-    double violation(const double* v) const;
+    double violation(const double* v);
     // w <- Proj_K(w) block by block.
     void make_feasible(double* w);
 
@@ -149,7 +149,7 @@ struct AdmmResult {
 // Solves with cones in the prox, without cones, or the lasso: one loop for all (splitting.cpp).
 template <class T> class SplittingSolver {
   public:
-    SplittingSolver(Program& program, const double* x, const double* gates, index_t max_dense);
+    SplittingSolver(Program& program, index_t max_dense);
     ~SplittingSolver();
     // `warm`: weights to start from, or null.
     AdmmResult solve(double beta, const AdmmOptions& options, const double* warm,
@@ -167,7 +167,7 @@ template <class T> class SplittingSolver {
 // The published splitting: a constraint variable for each cone row (paper_admm.cpp).
 template <class T> class PaperSolver {
   public:
-    PaperSolver(Program& program, const double* x, const double* gates, index_t max_dense);
+    PaperSolver(Program& program, index_t max_dense);
     AdmmResult solve(double beta, const AdmmOptions& options, const double* warm,
                      AdmmMonitor& monitor);
 

@@ -5,11 +5,11 @@
 // Other losses split z = F u as well: z = prox_{L/rz}(r_z), and (u, zeta) is the projection of
 // (2v - r, 2z - r_z) on the graph of F. v gives a true upper bound, L'(F u) a lower one.
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include "admm_relu/anderson.hpp"
 #include "admm_relu/program.hpp"
+#include "core/clock.hpp"
 #include "core/parallel.hpp"
 
 namespace fastopt {
@@ -193,23 +193,21 @@ template <class T> struct SplittingSolver<T>::State {
 };
 
 template <class T>
-SplittingSolver<T>::SplittingSolver(Program& program, const double* x, const double* gates,
-                                    index_t max_dense)
-    : program_(program) {
+SplittingSolver<T>::SplittingSolver(Program& program, index_t max_dense) : program_(program) {
     const ProgramShape& s = program.shape;
     if constexpr (std::is_same_v<T, float>) {
         const index_t d = program.design.d();
-        if (program.robust) x = program.ones.data();
+        const double* x = program.robust ? program.ones.data() : program.x();
         x_ = Buffer<T>(s.n * d), gates_ = Buffer<T>(s.n_gates * s.n);
         for (index_t i = 0; i < s.n * d; ++i) x_[i] = static_cast<T>(x[i]);
-        for (index_t i = 0; i < s.n_gates * s.n; ++i) gates_[i] = static_cast<T>(gates[i]);
+        for (index_t i = 0; i < s.n_gates * s.n; ++i)
+            gates_[i] = static_cast<T>(program.gates()[i]);
         design_ = std::make_unique<Design<T>>(s.n, d, s.n_gates, s.outputs(), x_.data(),
                                               gates_.data(), program.threads());
         graph_ = std::make_unique<GraphProjection<T>>(*design_, s.signs, max_dense);
     } else {
         graph_ = std::make_unique<GraphProjection<T>>(program.design, s.signs, max_dense);
     }
-    (void)x, (void)gates;
 }
 
 template <class T> SplittingSolver<T>::~SplittingSolver() = default;
@@ -217,11 +215,7 @@ template <class T> SplittingSolver<T>::~SplittingSolver() = default;
 template <class T>
 AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const double* warm,
                                      AdmmMonitor& monitor) {
-    using Clock = std::chrono::steady_clock;
-    const auto began = Clock::now();
-    const auto seconds = [&] {
-        return std::chrono::duration<double>(Clock::now() - began).count();
-    };
+    const Clock clock(o.maxtime);
     const bool squared = program_.loss.kind() == LossKind::squared && !program_.robust;
     const ProgramShape& shape = program_.shape;
     GraphProjection<T>& graph = *graph_;
@@ -246,7 +240,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
     const auto record = [&](index_t nit) {
         if (!o.record_history) return;
         AdmmHistory& h = result.history;
-        h.nit.push_back(static_cast<double>(nit)), h.time.push_back(seconds());
+        h.nit.push_back(static_cast<double>(nit)), h.time.push_back(clock.seconds());
         h.fun.push_back(s.best_fun), h.dual.push_back(s.best_dual);
         h.primal_residual.push_back(primal), h.dual_residual.push_back(dual);
         h.rho.push_back(s.rv);
@@ -339,7 +333,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
             monitor.stop({k + 1, size, s.best.data(), s.best_fun, s.best_dual, primal, dual}))
             return finish(Status::stopped_by_callback, k + 1);
         if (s.certified()) return finish(Status::converged, k + 1);
-        if (seconds() > o.maxtime) return finish(Status::maxtime, k + 1);
+        if (clock.over()) return finish(Status::maxtime, k + 1);
 
         const bool rebalancing =
             o.rho <= 0 && std::find(std::begin(penalty_checks), std::end(penalty_checks), k + 1) !=

@@ -60,6 +60,12 @@ template <class T>
 void trsm(bool left, bool transpose, index_t m, index_t n, const T* l, index_t ldl, T* b,
           index_t ldb);
 
+// B (n x nrhs) <- (L L')^-1 B for the triangle of potrf.
+template <class T> void potrs(index_t n, index_t nrhs, const T* l, index_t ldl, T* b, index_t ldb) {
+    trsm(true, false, n, nrhs, l, ldl, b, ldb);
+    trsm(true, true, n, nrhs, l, ldl, b, ldb);
+}
+
 template <class T> T dot(index_t n, const T* x, const T* y);
 template <class T> void axpy(index_t n, T alpha, const T* x, T* y); // y += alpha x
 

@@ -79,10 +79,8 @@ class PyProgram {
         const py::gil_scoped_release nogil;
         program_ = std::make_unique<Program>(
             shape, x_.data(), gates_.data(),
-            Loss(kind, shape.n, shape.c, {y.data(), y.data() + y.size()},
-                 weights ? std::vector<double>(weights->data(), weights->data() + weights->size())
-                         : std::vector<double>(),
-                 parameter, threads),
+            Loss(kind, shape.n, shape.c, vector_of(y),
+                 weights ? vector_of(*weights) : std::vector<double>(), parameter, threads),
             threads, reach);
     }
 
@@ -170,12 +168,8 @@ class PyProgram {
     template <class T>
     AdmmResult run(bool paper, double beta, const AdmmOptions& o, const double* warm,
                    AdmmMonitor& watch, std::unique_ptr<SplittingSolver<T>>& solver) {
-        if (paper)
-            return PaperSolver<T>(*program_, x_.data(), gates_.data(), o.max_dense)
-                .solve(beta, o, warm, watch);
-        if (!solver)
-            solver = std::make_unique<SplittingSolver<T>>(*program_, x_.data(), gates_.data(),
-                                                          o.max_dense);
+        if (paper) return PaperSolver<T>(*program_, o.max_dense).solve(beta, o, warm, watch);
+        if (!solver) solver = std::make_unique<SplittingSolver<T>>(*program_, o.max_dense);
         return solver->solve(beta, o, warm, watch);
     }
 
@@ -309,17 +303,17 @@ void bind_admm_relu(py::module_& m) {
     m.def(
         "ascend_gates",
         [](const Rows<double>& x, const Rows<double>& theta, const Rows<double>& starts,
-           const Rows<double>& known, double level, int threads) {
+           const Rows<double>& known, int threads) {
             std::vector<double> found;
             const auto begin = vector_of(starts), old = vector_of(known);
             const index_t n = x.shape(0), d = x.shape(1), c = theta.shape(0);
             {
                 const py::gil_scoped_release nogil;
-                found = ascend_gates(n, d, c, x.data(), theta.data(), begin, old, level, threads);
+                found = ascend_gates(n, d, c, x.data(), theta.data(), begin, old, threads);
             }
-            return matrix(found, d + 1);
+            return matrix(found, d + 2);
         },
-        "X"_a, "theta"_a, "starts"_a, "known"_a, "level"_a, "threads"_a = 0);
+        "X"_a, "theta"_a, "starts"_a, "known"_a, "threads"_a = 0);
 }
 
 } // namespace fastopt

@@ -1,31 +1,17 @@
 #include "cbo/cbo.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include "cbo/box_evaluator.hpp"
 #include "cbo/ensemble.hpp"
 #include "cbo/hybrid.hpp"
+#include "core/clock.hpp"
 #include "core/error.hpp"
 #include "core/parallel.hpp"
 
 namespace fastopt {
 namespace {
-
-class Clock {
-  public:
-    explicit Clock(double limit) : limit_(limit) {}
-    bool over() const {
-        return limit_ < no_limit &&
-               std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count() >=
-                   limit_;
-    }
-
-  private:
-    double limit_;
-    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 template <class T> CboResult<T> finish(Status status, index_t nit, CboResult<T> result) {
     const bool keep = status == Status::stopped_by_callback || status == Status::unbounded;

@@ -19,11 +19,6 @@ double seconds_per_pass(const DataMatrix<double>& a) {
     return entries * (a.sparse() ? 2e-9 : 8.0 / bytes);
 }
 
-void cholesky_solve(index_t n, const double* l, double* b, index_t k) {
-    trsm(true, false, n, k, l, n, b, k);
-    trsm(true, true, n, k, l, n, b, k);
-}
-
 } // namespace
 
 // ---- constraint preconditioner ----------------------------------------------------------------
@@ -52,7 +47,7 @@ void ConstraintPreconditioner::apply(const double* a, const double* b, double* z
     if (m_ == 0) return;
     for (index_t i = 0; i < m_; ++i) y[i] = b ? -b[i] : 0.0;
     gemv<double>(false, m_, n_, 1.0, j_, n_, z, 1.0, y);
-    cholesky_solve(m_, s_.data(), y, 1);
+    potrs(m_, 1, s_.data(), m_, y, 1);
     gemv<double>(false, n_, m_, -1.0, v_.data(), m_, y, 1.0, z);
 }
 
@@ -181,7 +176,7 @@ Shape SketchPcg::factor(const KktSystem& k, bool) {
         }
     }
     const bool regular = pre_.set(n, k.m, k.j, k.dc, [this, n](double* b, index_t columns) {
-        cholesky_solve(n, p_.data(), b, columns);
+        potrs(n, columns, p_.data(), n, b, columns);
     });
     return regular ? Shape::right : Shape::singular;
 }

@@ -16,7 +16,6 @@ constexpr double nu = 1.5;                 // eta1 *= nu^2, eta2 /= nu
 constexpr double largest_multiplier = 1e3; // of a least-squares start; larger ones start at zero
 constexpr int patience = 3;                // short steps, or failures, in a row
 constexpr double regular = 1e-8;           // dc for a rank-deficient Jacobian
-constexpr double negative = 1e-6;          // of |W|: curvature that is no rounding
 constexpr int most_saddles = 10;
 
 class Newton {
@@ -126,7 +125,7 @@ class Newton {
         try {
             w_ = s_.curvature(p_, 1.0, l_);
             const LeastCurvature least = least_curvature();
-            if (!(least.value < -negative * least.largest)) return false;
+            if (!least.negative()) return false;
             for (double t = 0.1 * std::fmax(1.0, norm(p_.x)); t > 1e-6; t *= 0.1)
                 for (const double side : {t, -t})
                     if (slide(least, side)) return true;

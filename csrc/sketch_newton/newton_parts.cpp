@@ -89,11 +89,8 @@ class FiniteProducts final : public Curvature {
 
 ScaledFunctions::ScaledFunctions(NewtonFunctions& functions, NewtonMonitor& monitor, index_t n,
                                  index_t m, const NewtonOptions& options)
-    : functions_(functions), monitor_(monitor), n_(n), m_(m), options_(options), sc_(m, 1.0) {}
-
-double ScaledFunctions::seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-}
+    : functions_(functions), monitor_(monitor), n_(n), m_(m), options_(options), sc_(m, 1.0),
+      clock_(options.maxtime) {}
 
 void ScaledFunctions::choose_scale(NewtonPoint& p) {
     if (!options_.scale) return;
@@ -116,7 +113,7 @@ void ScaledFunctions::choose_scale(NewtonPoint& p) {
 
 bool ScaledFunctions::values(NewtonPoint& p) {
     if (functions_.evaluations() >= options_.maxfev) throw Stop{Status::maxfev};
-    if (seconds() >= options_.maxtime) throw Stop{Status::maxtime};
+    if (clock_.over()) throw Stop{Status::maxtime};
     monitor_.poll();
     p.c.resize(m_);
     p.f = sf_ * functions_.value(p.x.data());

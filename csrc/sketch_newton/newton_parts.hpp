@@ -1,11 +1,11 @@
 // The rooms of the outer method (newton.cpp): scaled functions, the filter, restoration.
 #pragma once
 
-#include <chrono>
 #include <functional>
 #include <memory>
 #include <vector>
 
+#include "core/clock.hpp"
 #include "sketch_newton/newton.hpp"
 
 namespace fastopt {
@@ -45,7 +45,7 @@ class ScaledFunctions {
     std::vector<double> user_multipliers(const std::vector<double>& l) const;
     void unscale(NewtonPoint& p) const; // to the user's own values and derivatives
     double user_value(double f) const { return f / sf_; }
-    double seconds() const;
+    double seconds() const { return clock_.seconds(); }
     NewtonFunctions& functions() { return functions_; }
     NewtonMonitor& monitor() { return monitor_; }
     index_t n() const { return n_; }
@@ -59,7 +59,7 @@ class ScaledFunctions {
     const NewtonOptions& options_;
     double sf_ = 1;
     std::vector<double> sc_;
-    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+    Clock clock_;
 };
 
 // Pairs (theta, phi) that a new point must improve on in one of the two (Waechter, Biegler).
@@ -88,6 +88,7 @@ struct LeastCurvature {
     double value = 0;      // +inf where J v = 0 has no solution but 0
     double largest = 0;    // of |v'Wv|
     std::vector<double> v; // where `value` is finite
+    bool negative() const { return value < -1e-6 * largest; } // by more than rounding
 };
 LeastCurvature least_curvature(index_t n, index_t m, const double* j,
                                const std::function<void(const double*, double*)>& multiply,

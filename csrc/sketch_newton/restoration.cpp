@@ -21,8 +21,7 @@ bool full_step(const NewtonPoint& p, const double* second, const std::vector<dou
     for (index_t k = 0; k < n; ++k) h[k * n + k] += mu;
     if (!potrf<double>(n, h.data(), n)) return false;
     for (index_t k = 0; k < n; ++k) dx[k] = -jc[k];
-    trsm(true, false, n, 1, h.data(), n, dx.data(), 1);
-    trsm(true, true, n, 1, h.data(), n, dx.data(), 1);
+    potrs(n, 1, h.data(), n, dx.data(), 1);
     return true;
 }
 
@@ -34,8 +33,7 @@ bool short_step(const NewtonPoint& p, double mu, std::vector<double>& dx) {
     for (index_t i = 0; i < m; ++i) h[i * m + i] += mu;
     if (!potrf<double>(m, h.data(), m)) return false;
     std::vector<double> y(p.c);
-    trsm(true, false, m, 1, h.data(), m, y.data(), 1);
-    trsm(true, true, m, 1, h.data(), m, y.data(), 1);
+    potrs(m, 1, h.data(), m, y.data(), 1);
     gemv<double>(true, m, n, -1.0, p.j.data(), n, y.data(), 0.0, dx.data());
     return true;
 }
@@ -54,7 +52,7 @@ bool leave_saddle(ScaledFunctions& s, NewtonPoint& p) {
             gemv<double>(true, m, n, 1.0, p.j.data(), n, jv.data(), 1.0, out);
         },
         s.monitor());
-    if (!(least.value < -1e-6 * least.largest)) return false;
+    if (!least.negative()) return false;
     const double size = norm(p.c);
     for (double t = 0.1 * std::fmax(1.0, norm(p.x)); t > 1e-6; t *= 0.1) {
         for (const double side : {t, -t}) {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult
 
 from ._admm_data import TrainingData
-from ._admm_run import Engine, Settings
+from ._admm_run import Deadline, Engine, Settings
 from ._arguments import integer
 from ._problem import Array, Key
 
@@ -83,30 +82,28 @@ def _given(gates: ArrayLike, d: int) -> Array:
     return np.ascontiguousarray(array)
 
 
-def generate(
-    data: TrainingData, settings: Settings, beta: float, key: Key, maxtime: float
-) -> OptimizeResult:
+def generate(data: TrainingData, settings: Settings, beta: float, key: Key) -> OptimizeResult:
     """Column generation: solve, look for gates that the dual point violates, add them, again.
 
     A unit vector u with |theta_k'(X u)_+| > beta proves that the network can still improve, and
     its gate is added. The search is a local ascent from random directions and the neurons found;
     when it finds none, the sampled gates hold a local certificate, not a proof over all gates.
     """
-    began, gates = time.monotonic(), sample(settings.module, data.X, FIRST_GATES, key)
+    deadline = Deadline(settings.options["maxtime"])
+    gates = sample(settings.module, data.X, FIRST_GATES, key)
     warm: Array | None = None
     rounds, nit = 0, 0
     history: list[tuple[int, float, float, float]] = []
     while True:
         engine = Engine(data, gates, settings)
-        left = maxtime - (time.monotonic() - began)
-        raw = engine.solve(beta, warm, maxtime=max(left, 1e-3))
+        raw = engine.solve(beta, warm, maxtime=deadline.left)
         nit += int(raw["nit"])
         result = engine.result(raw, beta, settings.method)
         rounds += 1
         new, largest = _search(engine, result, beta, key, rounds)
         history.append((len(gates), result.fun, result.dual_fun, largest))
         done = len(new) == 0 or rounds == ROUNDS or not result.success
-        if done or time.monotonic() - began >= maxtime:
+        if done or deadline.over:
             break
         warm = _extended(result.x.reshape(engine.shape), len(new))
         gates = np.concatenate([gates, new])
@@ -147,11 +144,11 @@ def _search(
     starts = s.module.fill_normal(STARTS * d, *key, rounds, _SEARCH_STREAM).reshape(STARTS, d)
     neurons = result.x.reshape(engine.shape).reshape(-1, d)
     starts = np.concatenate([starts, neurons[np.linalg.norm(neurons, axis=1) > 0]])
-    found = s.module.ascend_gates(X, theta, starts, engine.gates[:0], 0.0, s.threads)
-    largest = float(found[0, 0]) if len(found) else 0.0
+    found = s.module.ascend_gates(X, theta, starts, engine.gates, s.threads)
+    values, known = found[:, 0], found[:, 1] == 1
     level = beta * (1 + 2 * max(s.options["gap_tol"], 1e-6) ** 0.5)
-    new = s.module.ascend_gates(X, theta, starts, engine.gates, level, s.threads)
-    return np.ascontiguousarray(new[:MOST_NEW, 1:]), largest
+    new = found[(values > level) & ~known, 2:]
+    return np.ascontiguousarray(new[:MOST_NEW]), float(values.max(initial=0.0))
 
 
 def _extended(weights: Array, more: int) -> Array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from ._admm_run import (
     CALLBACK_STATUS,
     MAXITER,
     METHODS,
+    Deadline,
     Engine,
     Settings,
     resolve_method,
@@ -213,7 +213,7 @@ def admm_relu(
             raise ValueError("gates='generate' makes its own warm starts: leave out warm_start.")
         if data.radius is not None:
             raise ValueError("gates='generate' does not go with robust_eps: give a number.")
-        return _admm_gates.generate(data, settings, beta, key, settings.options["maxtime"])
+        return _admm_gates.generate(data, settings, beta, key)
     warm, own = _read_warm_start(warm_start)
     chosen = own if own is not None else _admm_gates.read_gates(module, gates, data, key)
     if own is not None and own.shape[1] != data.X.shape[1]:
@@ -222,10 +222,11 @@ def admm_relu(
             "included."
         )
     engine = Engine(data, chosen, settings)
+    deadline = Deadline(settings.options["maxtime"])
     wanted = int(np.prod(engine.shape))
     if warm is not None and warm.size != wanted:
         raise ValueError(f"warm_start must have {wanted} weights; got {warm.size}.")
-    return run_method(engine, beta, warm, method)
+    return run_method(engine, beta, warm, method, deadline)
 
 
 @suggest_names
@@ -312,16 +313,14 @@ gap_tol, maxiter, maxtime, rng, callback, dtype, device, threads, huber_delta, q
     engine = Engine(data, chosen, settings)
     results: dict[int, OptimizeResult] = {}
     warm: Array | None = None
-    began, limit = time.monotonic(), settings.options["maxtime"]
+    deadline = Deadline(settings.options["maxtime"])
     for index in np.argsort(-values, kind="stable"):
-        left = max(limit - (time.monotonic() - began), 1e-3)
-        settings.options["maxtime"] = left
-        one = run_method(engine, float(values[index]), warm, method)
+        one = run_method(engine, float(values[index]), warm, method, deadline)
         results[int(index)] = one
         if one.status == CALLBACK_STATUS:
             break
         warm = one.x if one.x.any() else None
-        if time.monotonic() - began >= limit:
+        if deadline.over:
             break
     done = [results[i] for i in sorted(results)]
     names = ("fun", "dual_fun", "gap", "relative_gap", "n_neurons", "nit", "status")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -233,18 +234,35 @@ class Monitor:
         return self.stopped is not None
 
 
-def run_method(engine: Engine, beta: float, warm: Array | None, asked: str) -> OptimizeResult:
+class Deadline:
+    """What is left of a time limit, for one solve after another; each may begin one iteration."""
+
+    def __init__(self, limit: float) -> None:
+        self._end = time.monotonic() + limit
+
+    @property
+    def left(self) -> float:
+        return max(self._end - time.monotonic(), 1e-3)
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() >= self._end
+
+
+def run_method(
+    engine: Engine, beta: float, warm: Array | None, asked: str, deadline: Deadline
+) -> OptimizeResult:
     """'auto' on wide data begins with the published splitting, which is quick to good networks."""
     s, d = engine.settings, engine.data.X.shape[1]
     wide = d > CONIC_LIMIT and engine.data.radius is None
     if asked == "auto" and s.method == "conic" and wide and warm is None:
-        early = engine.solve(beta, None, "paper", maxiter=EARLY_ITERATIONS)
+        early = engine.solve(beta, None, "paper", maxiter=EARLY_ITERATIONS, maxtime=deadline.left)
         if early["stopped"] is not None:
             return engine.result(early, beta, "admm")
-        raw = engine.solve(beta, early["weights"])
+        raw = engine.solve(beta, early["weights"], maxtime=deadline.left)
         raw["nit"] += early["nit"]
         return engine.result(raw, beta, "admm+conic")
-    return engine.result(engine.solve(beta, warm), beta, s.method)
+    return engine.result(engine.solve(beta, warm, maxtime=deadline.left), beta, s.method)
 
 
 def resolve_method(method: str, d: int, robust: bool) -> str:

@@ -82,10 +82,9 @@ class _ConvexReLU(BaseEstimator):  # type: ignore[misc]
         self.dtype = dtype
         self.threads = threads
 
-    def _train(self, X: Array, Y: Array, loss: str, sample_weight: Array | None) -> None:
-        """Beta is a fraction of the smallest one that gives the zero network."""
+    def _train(self, X: Array, Y: Array, sample_weight: Array | None, loss: str) -> None:
+        """On merged samples; beta is a fraction of the smallest one that gives the zero network."""
         fraction = real("beta", self.beta, above=0.0)
-        X, Y, sample_weight = _merged(X, Y, sample_weight)
         n_gates = (100 if len(X) > _MANY_SAMPLES else 50) if self.gates is None else self.gates
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         common: dict[str, Any] = {
@@ -196,7 +195,7 @@ class ConvexReLURegressor(RegressorMixin, _ConvexReLU):  # type: ignore[misc]
         self.y_mean_ = np.average(y, axis=0, weights=weights)
         scale = np.sqrt(np.average((y - self.y_mean_) ** 2, axis=0, weights=weights))
         self.y_scale_ = np.where(scale > 0, scale, 1.0)
-        self._train(X, (y - self.y_mean_) / self.y_scale_, self.loss, weights)
+        self._train(X, (y - self.y_mean_) / self.y_scale_, weights, self.loss)
         return self
 
     def predict(self, X: Any) -> Array:
@@ -263,7 +262,7 @@ dtype, threads
             targets, loss = np.eye(len(self.classes_))[index], "softmax"
         else:
             targets, loss = 2.0 * np.eye(len(self.classes_))[index] - 1.0, self.loss
-        self._train(X, np.asarray(targets, dtype=np.float64), loss, weights)
+        self._train(*_merged(X, np.asarray(targets, dtype=np.float64), weights), loss)
         return self
 
     def decision_function(self, X: Any) -> Array:

@@ -279,7 +279,7 @@ TEST_CASE("the solution does not depend on the number of threads") {
         shape.n = q.n, shape.d = q.d, shape.n_gates = q.p;
         Program program(shape, q.x.data(), q.gates.data(),
                         Loss(LossKind::squared, q.n, 1, y, {}, 1, threads), threads);
-        SplittingSolver<double> solver(program, q.x.data(), q.gates.data(), 20000);
+        SplittingSolver<double> solver(program, 20000);
         AdmmMonitor monitor;
         const AdmmResult r = solver.solve(2.0, AdmmOptions(), nullptr, monitor);
         CHECK(r.status == Status::converged);

@@ -1,10 +1,17 @@
 """What all tests share: a quiet matplotlib, fresh interpreters, named marks."""
 
+import contextlib
 import os
+import pickle
+import select
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -38,5 +45,101 @@ def fresh_python() -> Callable[..., str]:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+    return run
+
+
+CHILD_LIMIT = 30.0  # seconds for a forked child
+
+
+@pytest.fixture(scope="session")
+def in_child() -> Callable[[Callable[[], Any]], Any]:
+    """run(function): function() in a forked child, or a failure when that takes too long."""
+
+    def run(function: Callable[[], Any]) -> Any:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.write(writing, pickle.dumps(function()))
+                os._exit(0)
+            finally:
+                os._exit(1)
+        os.close(writing)
+        try:
+            answer = b""
+            deadline = time.monotonic() + CHILD_LIMIT
+            while True:
+                left = max(0.0, deadline - time.monotonic())
+                if not select.select([reading], [], [], left)[0]:
+                    os.kill(child, signal.SIGKILL)
+                    pytest.fail(f"the child did not end within {CHILD_LIMIT} seconds")
+                piece = os.read(reading, 65536)
+                if not piece:
+                    break
+                answer += piece
+        finally:
+            os.close(reading)
+            _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0, "the child did not end well"
+        return pickle.loads(answer)
+
+    return run
+
+
+INTERRUPTED = """
+import signal, threading
+
+if __name__ == "__main__":
+    def say(word):
+        print(word, flush=True)
+
+    threading.Timer(0.6, say, ["running"]).start()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        solve()
+    except KeyboardInterrupt:
+        say("interrupted")
+    else:
+        say("ended without an interrupt")
+    say("usable" if works() else "broken")
+"""
+
+
+@pytest.fixture
+def interrupt(tmp_path: Path) -> Callable[[str], float]:
+    """run(code): seconds that Ctrl-C takes to end solve(), after which works() must be true.
+
+    The code, a module of its own, defines both; solve() goes on for ever. Its argument is a folder.
+    """
+
+    def run(code: str) -> float:
+        script, errors = tmp_path / "script.py", tmp_path / "errors"
+        script.write_text(code + INTERRUPTED)
+        with errors.open("w") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, str(script), str(tmp_path)],
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                start_new_session=True,
+            )
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "running\n", errors.read_text()
+            started = time.monotonic()
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: workers get it too
+            answer = process.stdout.readline()
+            waited = time.monotonic() - started
+            rest = process.stdout.read()
+            code_of_exit = process.wait(timeout=60)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.stdout.close()
+            process.wait()
+        assert answer == "interrupted\n", errors.read_text()
+        assert (rest, code_of_exit) == ("usable\n", 0), errors.read_text()
+        return waited
 
     return run

@@ -12,7 +12,7 @@ MARGIN = ("logistic", "hinge", "squared_hinge")
 ROBUST = ("squared", *MARGIN)
 PARAMETER = {"huber": 1.35, "quantile": 0.5}
 
-FEW = settings(max_examples=40, deadline=None, derandomize=True)
+FEW = settings(max_examples=40)
 ENTRIES = st.sampled_from([0.0, 0.0, 1.0, -1.0, 0.5, -2.0, 3.0, 1e-3])  # ties and zeros on purpose
 
 

@@ -519,6 +519,22 @@ def test_memory_is_foreseen():
         )
 
 
+def test_auto_has_one_time_limit_for_both_of_its_methods(monkeypatch):
+    from fastopt._admm_run import Engine
+
+    limits, solve = [], Engine.solve
+
+    def recorded(self, *args, **changed):
+        limits.append(changed["maxtime"])
+        return solve(self, *args, **changed)
+
+    monkeypatch.setattr(Engine, "solve", recorded)
+    X = np.random.default_rng(0).standard_normal((60, 120))
+    r = admm_relu(X, X[:, 0], beta=1.0, gates=4, rng=1, maxtime=100.0)
+    assert r.method == "admm+conic" and len(limits) == 2
+    assert limits[1] < limits[0] <= 100.0
+
+
 def test_defaults_of_core_and_python_agree():
     import inspect
 

@@ -1,18 +1,11 @@
 """After a fork the library works in the child: threads do not survive it, locks may be held."""
 
 import multiprocessing
-import os
-import pickle
-import select
-import signal
-import time
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
 from fastopt import cbo, problems
-
-LIMIT = 10.0  # seconds for a child
 
 # Python warns where a process with threads forks; that is what these tests are about.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -29,59 +22,29 @@ def solve_python():
     return cbo(lambda x: float((x**2).sum()), [(-1, 2)] * 4, maxfev=500, rng=2).x.tobytes()
 
 
-def in_child(function):
-    """function() in a forked child, or a failure when that takes longer than LIMIT."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.write(writing, pickle.dumps(function()))
-            os._exit(0)
-        finally:
-            os._exit(1)
-    os.close(writing)
-    try:
-        answer = b""
-        deadline = time.monotonic() + LIMIT
-        while True:
-            ready, _, _ = select.select([reading], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
-                os.kill(child, signal.SIGKILL)
-                pytest.fail(f"the child did not end within {LIMIT} seconds")
-            piece = os.read(reading, 65536)
-            if not piece:
-                break
-            answer += piece
-    finally:
-        os.close(reading)
-        _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
-    return pickle.loads(answer)
-
-
-def test_run_fork_run():
+def test_run_fork_run(in_child):
     before = solve()
     assert in_child(solve) == before
     assert solve() == before  # the parent's pool is as it was
 
 
-def test_a_child_of_a_child():
+def test_a_child_of_a_child(in_child):
     before = solve()
     assert in_child(lambda: in_child(solve)) == before
 
 
-def test_many_children():
+def test_many_children(in_child):
     before = solve()
     for _ in range(10):
         assert in_child(solve) == before
 
 
-def test_python_objective_in_the_child():
+def test_python_objective_in_the_child(in_child):
     before = solve_python()
     assert in_child(solve_python) == before
 
 
-def test_fork_in_the_objective():
+def test_fork_in_the_objective(in_child):
     """A fork while the solver runs, and a solve in the child of it."""
     expected, answers = solve(), []
 

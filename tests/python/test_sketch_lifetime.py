@@ -2,10 +2,7 @@
 
 import gc
 import os
-import pickle
-import select
 import signal
-import subprocess
 import sys
 import textwrap
 import threading
@@ -103,7 +100,7 @@ SOLVES = {
 }
 
 SCRIPT = """
-import signal, sys, threading, time
+import time
 import numpy as np
 from scipy.optimize import LinearConstraint, rosen, rosen_der, rosen_hess
 from fastopt import lstsq, sketch, sketch_newton
@@ -119,50 +116,16 @@ def newton(**options):
 
 {solve}
 
-if __name__ == "__main__":
-    def say(word):
-        print(word, flush=True)
-
-    threading.Timer(0.6, say, ["running"]).start()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        solve()
-    except KeyboardInterrupt:
-        say("interrupted")
-    else:
-        say("ended without an interrupt")
+def works():
     again = sketch_newton(rosen, [0.0, 0.5], jac=rosen_der, hess=rosen_hess)
-    say("usable" if again.success and again.fun < 1e-12 else "broken")
+    return again.success and again.fun < 1e-12
 """
 
 
 @pytest.mark.slow_under_asan
 @pytest.mark.parametrize("name", SOLVES)
-def test_ctrl_c(name, tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(solve=textwrap.dedent(SOLVES[name])))
-    errors = tmp_path / "errors"
-    with errors.open("w") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, str(script)],
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            start_new_session=True,
-        )
-    try:
-        assert process.stdout.readline() == "running\n", errors.read_text()
-        started = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        assert process.stdout.readline() == "interrupted\n", errors.read_text()
-        taken = time.monotonic() - started
-        assert process.stdout.readline() == "usable\n", errors.read_text()
-        assert process.wait(timeout=30) == 0, errors.read_text()
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-    assert taken < LIMIT
+def test_ctrl_c(name, interrupt):
+    assert interrupt(SCRIPT.format(solve=textwrap.dedent(SOLVES[name]))) < LIMIT
 
 
 def test_an_interrupt_within_one_native_solve():
@@ -214,29 +177,9 @@ def solve(linear_solver="sketch-pcg", threads=4):
     return result.x.tobytes()
 
 
-def in_child(function):
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.write(writing, pickle.dumps(function()))
-            os._exit(0)
-        finally:
-            os._exit(1)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        ready, _, _ = select.select([pipe], [], [], 30)
-        if not ready:
-            os.kill(child, signal.SIGKILL)
-        answer = pipe.read()
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0, "the child did not end well"
-    return pickle.loads(answer)
-
-
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize("linear_solver", ["sketch-pcg", "ldl"])
-def test_fork(linear_solver):
+def test_fork(linear_solver, in_child):
     before = solve(linear_solver)
     assert in_child(lambda: solve(linear_solver)) == before
     assert in_child(lambda: in_child(lambda: solve(linear_solver))) == before
@@ -244,7 +187,7 @@ def test_fork(linear_solver):
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_fork_inside_a_callback():
+def test_fork_inside_a_callback(in_child):
     expected, answers = solve(), []
 
     def callback(xk):
