@@ -122,8 +122,9 @@ def cbo(
     tol, atol : float
         The particles have converged when the standard deviation of their values is at most
         ``atol + tol * |f|``. For 'hybrid': four searches, or four restarts of its particles, in a
-        row that end within this of the best value end the run, so that a smooth bowl does not cost the whole budget. Defaults 1e-8 and
-        0: half the digits of a double, since f is quadratic at a smooth minimum.
+        row that end within this of the best value end the run, so that a smooth bowl does not cost
+        the whole budget. Defaults 1e-8 and 0: half the digits of a double, since f is quadratic at
+        a smooth minimum.
     n_particles : int, optional
         Number of particles. Default: max(100, 10 d) for the plain dynamics. For 'hybrid' the
         number of the first restart, 4 + floor(3 ln d), which triples from restart to restart.
