@@ -172,7 +172,7 @@ def admm_relu(
     >>> bool(abs(result.predict([[0.5]])[0] - 0.5) < 0.01)
     True
     """
-    module = _backend.module(device)
+    module = _backend.module(device, "admm_relu")
     choice("method", method, METHODS)
     beta = real("beta", beta, above=0.0)
     data = read_data(X, y, loss, sample_weight, bool(fit_intercept), bool(standardize))
@@ -266,7 +266,7 @@ maxtime, rng, callback, dtype, device, threads, huber_delta, quantile
     >>> [int(k) for k in path.n_neurons][-1], path.success
     (0, True)
     """
-    module = _backend.module(device)
+    module = _backend.module(device, "admm_relu")
     choice("method", method, METHODS)
     values = np.asarray(betas, dtype=np.float64)
     if values.ndim != 1 or values.size == 0:

@@ -272,7 +272,7 @@ def cbo(
     >>> bool(result.fun < 1e-9)
     True
     """
-    module = _backend.module(device)
+    module = _backend.module(device, "cbo")
     choice("dynamics", dynamics, DYNAMICS)
     args = tuple(args) if isinstance(args, (tuple, list)) else (args,)
     hybrid, native = dynamics == "hybrid", is_native(func)

@@ -95,7 +95,7 @@ struct Device {
     std::set<CUstream_st*> streams;
     CUstream_st default_stream;
     std::size_t in_use = 0, limit = 0;
-    long calls = 0, fail_in = 0, live = 0;
+    long calls = 0, releases = 0, fail_in = 0, live = 0;
     int running = 0; // > 0: device memory is open
     struct sigaction previous = {};
 
@@ -235,10 +235,11 @@ bool Site::operator==(const Site& o) const {
     return line == o.line && std::strcmp(what, o.what) == 0 && std::strcmp(file, o.file) == 0;
 }
 
-bool injected() {
+bool injected(bool releases) {
     Device& d = device();
     const Lock lock(d.mutex);
     ++d.calls;
+    d.releases += releases;
     return d.fail_in > 0 && --d.fail_in == 0;
 }
 
@@ -624,6 +625,10 @@ long cuda_emu_calls() {
     const Lock lock(device().mutex);
     return device().calls;
 }
+long cuda_emu_releases() {
+    const Lock lock(device().mutex);
+    return device().releases;
+}
 long cuda_emu_live() {
     const Lock lock(device().mutex);
     return device().live;
@@ -701,7 +706,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
 // Calls that give something back do so even when they are told to fail, as on a real device, where
 // they report failures of earlier work.
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-    const cudaError_t result = injected() ? cudaErrorUnknown : cudaSuccess;
+    const cudaError_t result = injected(true) ? cudaErrorUnknown : cudaSuccess;
     const Lock lock(device().mutex);
     if (!stream) die("the default stream cannot be destroyed");
     synchronise(stream);
@@ -750,7 +755,7 @@ cudaError_t cuda_emu_malloc(void** p, std::size_t bytes, cudaStream_t stream) {
     return cudaSuccess;
 }
 cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
-    const cudaError_t result = injected() ? cudaErrorUnknown : cudaSuccess;
+    const cudaError_t result = injected(true) ? cudaErrorUnknown : cudaSuccess;
     const Lock lock(device().mutex);
     if (!p) return result;
     const Block* b = device().find(p);
@@ -769,7 +774,7 @@ cudaError_t cudaMallocHost(void** p, std::size_t bytes) {
     return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* p) {
-    const cudaError_t result = injected() ? cudaErrorUnknown : cudaSuccess;
+    const cudaError_t result = injected(true) ? cudaErrorUnknown : cudaSuccess;
     if (p) alive(-1);
     std::free(p);
     return result;
@@ -802,7 +807,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
     return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
-    const cudaError_t result = injected() ? cudaErrorUnknown : cudaSuccess;
+    const cudaError_t result = injected(true) ? cudaErrorUnknown : cudaSuccess;
     delete event;
     alive(-1);
     return result;
@@ -858,13 +863,13 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
     return cudaSuccess;
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
-    const cudaError_t result = injected() ? cudaErrorUnknown : cudaSuccess;
+    const cudaError_t result = injected(true) ? cudaErrorUnknown : cudaSuccess;
     delete graph;
     alive(-1);
     return result;
 }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
-    const cudaError_t result = injected() ? cudaErrorUnknown : cudaSuccess;
+    const cudaError_t result = injected(true) ? cudaErrorUnknown : cudaSuccess;
     delete exec;
     alive(-1);
     return result;

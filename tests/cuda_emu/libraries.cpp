@@ -29,7 +29,7 @@ cublasStatus_t cublasCreate(cublasHandle_t* handle) {
     return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasDestroy(cublasHandle_t handle) {
-    const bool failed = injected();
+    const bool failed = injected(true);
     delete handle;
     alive(-1);
     return failed ? CUBLAS_STATUS_INTERNAL_ERROR : CUBLAS_STATUS_SUCCESS;
@@ -46,7 +46,7 @@ cusolverStatus_t cusolverDnCreate(cusolverDnHandle_t* handle) {
     return CUSOLVER_STATUS_SUCCESS;
 }
 cusolverStatus_t cusolverDnDestroy(cusolverDnHandle_t handle) {
-    const bool failed = injected();
+    const bool failed = injected(true);
     delete handle;
     alive(-1);
     return failed ? CUSOLVER_STATUS_INTERNAL_ERROR : CUSOLVER_STATUS_SUCCESS;

@@ -1,6 +1,5 @@
 // The emulated device against itself: correct programs give the right numbers, and each planted
 // fault is caught. Faults that abort run in a forked child.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
 #include <cusolverDn.h>

@@ -12,14 +12,17 @@
 #include <type_traits>
 
 // ---- for tests ---------------------------------------------------------------------------------
-extern "C" {
+#pragma GCC visibility push(default)
+extern "C" { // also reached through ctypes
 void cuda_emu_seed(std::uint64_t seed);           // order of lanes, warps, blocks and streams
 void cuda_emu_memory_limit(std::size_t bytes);    // of device memory; 0: none
 void cuda_emu_fail_call(long n);                  // the n-th API call from now fails once; 0: none
 void cuda_emu_catch_faults();                     // again, after somebody else took SIGSEGV
 long cuda_emu_calls();                            // API calls so far
+long cuda_emu_releases();                         // those of them that give something back
 long cuda_emu_live();                             // allocations, streams, events, handles alive
 }
+#pragma GCC visibility pop
 
 // ---- for the stand-in headers ------------------------------------------------------------------
 struct CUstream_st;
@@ -35,7 +38,7 @@ struct Site { // where a thread waits
 
 [[noreturn]] void die(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
-bool injected();                                       // counts one API call; true: it shall fail
+bool injected(bool releases = false); // counts one API call; true: it shall fail
 void enqueue(CUstream_st* stream, std::function<void()> work);
 void synchronise(CUstream_st* stream);
 void alive(long change);                               // of the count behind cuda_emu_live
