@@ -253,12 +253,12 @@ __global__ void energies(const double* __restrict__ f, const double* __restrict_
 }
 
 // A warp a row: all lanes decide, then copy, then one writes the values. Reads 2 (4) values a row and
-// d numbers where better, writes those.
+// d numbers where better, writes those. y_f and y_v are read by lanes that do not write them: no
+// __restrict__, which would let the compiler move the reads past the barrier.
 template <class T>
 __global__ void remember(const T* __restrict__ x, const double* __restrict__ f,
                          const double* __restrict__ v, const index_t* __restrict__ rows, index_t n,
-                         index_t d, double penalty, T* __restrict__ y, double* __restrict__ y_f,
-                         double* __restrict__ y_v) {
+                         index_t d, double penalty, T* __restrict__ y, double* y_f, double* y_v) {
     const int lane = thread() % warp_size;
     for (index_t r = first_item() / warp_size; r < n; r += stride() / warp_size) {
         const index_t i = particle(rows, r);
@@ -382,11 +382,12 @@ __device__ double scaled_distance(const T* a, const T* b, const T* scale, index_
     return ((lane(0) + lane(4)) + (lane(2) + lane(6))) + ((lane(1) + lane(5)) + (lane(3) + lane(7)));
 }
 
-// A block a particle; `reach` holds n numbers a block. Reads n (2 d + 1) numbers a particle.
+// A block a particle; `reach` holds n numbers a block, which its threads share (no __restrict__).
+// Reads n (2 d + 1) numbers a particle.
 template <class T>
 __global__ void polarize(const T* __restrict__ x, const double* __restrict__ e, index_t n,
                          index_t d, double alpha, double least,
-                         const T* __restrict__ inverse_width, double* __restrict__ reach,
+                         const T* __restrict__ inverse_width, double* reach,
                          T* __restrict__ centers) {
     double* shared = dynamic_shared<double>();
     double* exponent = reach + block() * n;

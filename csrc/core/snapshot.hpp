@@ -38,7 +38,7 @@ class Save {
     }
     template <class T> void operator()(const std::string& name, const Array<T>& field) {
         const T* numbers = field.fetch();
-        out_.reals[name].assign(numbers, numbers + field.size());
+        out_.reals[prefix_ + name].assign(numbers, numbers + field.size());
     }
     void operator()(const std::string& name, const std::vector<index_t>& field) {
         out_.integers[prefix_ + name] = field;
