@@ -199,7 +199,8 @@ TEST_CASE_TEMPLATE("rows: gather, scatter, tidy, energies, remember", T, double,
             auto f = random_numbers<double>(s.n, 8), v = random_numbers<double>(s.n, 9, -1, 1);
             for (double& value : v) value = std::max(value, 0.0);
             if (s.n > 20) { // ties and what is not a number
-                f[3] = f[17] = -100, v[3] = v[17] = 0, f[5] = not_a_number, v[6] = not_a_number, f[7] = inf;
+                for (const std::size_t r : {2u, 3u, 17u, 18u}) f[r] = -100, v[r] = 0;
+                f[5] = not_a_number, v[6] = not_a_number, f[7] = inf;
                 f[8] = -1000, v[8] = not_a_number;
             }
             const auto df = on_device(q, f), dv = on_device(q, v);
