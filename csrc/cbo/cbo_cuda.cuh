@@ -395,7 +395,8 @@ __global__ void polarize(const T* __restrict__ x, const double* __restrict__ e, 
         double top = -infinity; // the largest exponent: subtracted, so that no basin underflows
         for (index_t j = thread(); j < n; j += threads()) {
             const double near = -0.5 * scaled_distance(x + i * d, x + j * d, inverse_width, d);
-            exponent[j] = e[j] < infinity ? near - alpha * (e[j] - least) : -infinity;
+            const bool counts = e[j] < infinity && near >= kernel_reach;
+            exponent[j] = counts ? near - alpha * (e[j] - least) : -infinity;
             top = larger(top, exponent[j]);
         }
         top = block_reduce(top, shared, Greatest());

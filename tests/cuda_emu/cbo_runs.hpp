@@ -87,6 +87,7 @@ inline std::vector<Run> all() {
     });
     add("batches that stand still are kicked", true, [](CboOptions& c) {
         c.dynamics = Dynamics::standard, c.batch_size = 150, c.drift = 0, c.diffusion = 0;
+        c.maxiter = 104;
     });
     add("hopping", true, [](CboOptions& c) { c.dynamics = Dynamics::hopping; });
     add("polarized", true, [](CboOptions& c) { c.dynamics = Dynamics::polarized; });
