@@ -1,7 +1,8 @@
-// Every kernel of the engine for CUDA devices: the kernel seams of the solvers, defined by launches.
+// Every kernel of the engine for CUDA devices: the kernel seams of the solvers, defined by
+// launches.
 #include <algorithm>
 
-#include "backend/cuda_queue.hpp"
+#include "backend/cuda_queue.cuh"
 #include "cbo/cbo_cuda.cuh"
 
 namespace fastopt {
@@ -20,13 +21,30 @@ void over(Queue& queue, index_t items, void (*kernel)(Params...), Args... args) 
     if (items > 0) launch(queue.stream(), blocks_for(items), block_size, 0, kernel, args...);
 }
 
-template <class T>
-MoveArguments<T> arguments(const Move<T>& m, index_t n) {
-    return {m.x,          m.center,     m.best,         m.gradient,         m.rows,
-            m.lower,      m.upper,      nullptr,        nullptr,            nullptr,
-            n,            m.d,          m.center_stride, m.draw.key,        m.draw.iteration,
-            m.draw.stream, m.clip ? 1u : 0u, m.drift,   m.diffusion,        m.truncation,
-            m.memory_drift, m.memory_diffusion, m.gradient_weight};
+template <class T> MoveArguments<T> arguments(const Move<T>& m, index_t n) {
+    return {m.x,
+            m.center,
+            m.best,
+            m.gradient,
+            m.rows,
+            m.lower,
+            m.upper,
+            nullptr,
+            nullptr,
+            nullptr,
+            n,
+            m.d,
+            m.center_stride,
+            m.draw.key,
+            m.draw.iteration,
+            m.draw.stream,
+            m.clip ? 1u : 0u,
+            m.drift,
+            m.diffusion,
+            m.truncation,
+            m.memory_drift,
+            m.memory_diffusion,
+            m.gradient_weight};
 }
 
 // Threads that for_noise wants.
@@ -56,8 +74,7 @@ void CboSteps<T>::scatter(const double* from, const index_t* rows, index_t n, do
     over(*queue_, n, gpu::scatter, from, rows, n, to);
 }
 
-template <class T>
-typename CboSteps<T>::Best CboSteps<T>::tidy(double* f, double* v, index_t n) {
+template <class T> typename CboSteps<T>::Best CboSteps<T>::tidy(double* f, double* v, index_t n) {
     static_assert(sizeof(Best) == sizeof(Ranked), "the same three numbers");
     Ranked* best = reinterpret_cast<Ranked*>(best_.data());
     const index_t grid = blocks_for(n);
@@ -81,8 +98,7 @@ void CboSteps<T>::remember(const T* x, const double* f, const double* v, const i
     over(*queue_, n * warp_size, gpu::remember<T>, x, f, v, rows, n, d_, penalty, y, y_f, y_v);
 }
 
-template <class T>
-typename CboSteps<T>::Spread CboSteps<T>::spread(const double* e, index_t n) {
+template <class T> typename CboSteps<T>::Spread CboSteps<T>::spread(const double* e, index_t n) {
     launch(queue_->stream(), 1, block_size, shared_doubles, gpu::spread, e, n, report_.data());
     const double* r = report_.fetch();
     return {r[0], r[1], r[2]};
@@ -118,8 +134,9 @@ template <class T> void CboSteps<T>::move(const Move<T>& m, index_t n) {
         a.to_center = scale_.data(), a.to_best = scale_.data() + n_;
         over(*queue_, n * sum_lanes, row_scales<T>, a, scale_.data(), scale_.data() + n_);
     }
-    const auto kernel = m.isotropic ? (m.best ? gpu::move<T, true, true> : gpu::move<T, true, false>)
-                                    : (m.best ? gpu::move<T, false, true> : gpu::move<T, false, false>);
+    const auto kernel = m.isotropic
+                            ? (m.best ? gpu::move<T, true, true> : gpu::move<T, true, false>)
+                            : (m.best ? gpu::move<T, false, true> : gpu::move<T, false, false>);
     over(*queue_, noise_items(m.rows, n, d_), kernel, a);
 }
 
@@ -129,13 +146,13 @@ template <class T> void CboSteps<T>::hop(const Move<T>& m, const T* step, index_
     over(*queue_, noise_items(m.rows, n, d_), gpu::hop<T>, a);
 }
 
-template <class T>
-void CboSteps<T>::correlated_move(const Move<T>& m, const T* factor, index_t n) {
+template <class T> void CboSteps<T>::correlated_move(const Move<T>& m, const T* factor, index_t n) {
     if (xi_.size() < n * d_) xi_ = Array<T>(queue_, n * d_), eta_ = Array<T>(queue_, n * d_);
     void (*const draw)(T*, index_t, Key, std::uint64_t, std::uint64_t) = gpu::normals;
     over(*queue_, noise_items(nullptr, n, d_) * 2, draw, xi_.data(), n * d_, m.draw.key,
          m.draw.iteration, std::uint64_t{m.draw.stream});
-    gemm<T>(*queue_, false, true, n, d_, d_, T(1), xi_.data(), d_, factor, d_, T(0), eta_.data(), d_);
+    gemm<T>(*queue_, false, true, n, d_, d_, T(1), xi_.data(), d_, factor, d_, T(0), eta_.data(),
+            d_);
     over(*queue_, n * d_, gpu::move_along<T>, arguments(m, n), eta_.data());
 }
 

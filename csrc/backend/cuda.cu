@@ -1,8 +1,8 @@
-// The CUDA backend's memory, copies and algebra: backend/queue.hpp over the CUDA runtime, cuBLAS and
-// cuSOLVER. Every failure is a BackendError that names the call, lack of memory a std::bad_alloc.
-// What gives something back ignores failures: they would be those of earlier work.
+// The CUDA backend's memory, copies and algebra: backend/queue.hpp over the CUDA runtime, cuBLAS
+// and cuSOLVER. Every failure is a BackendError that names the call, lack of memory a
+// std::bad_alloc. What gives something back ignores failures: they would be those of earlier work.
 #include "backend/cuda.hpp"
-#include "backend/cuda_queue.hpp"
+#include "backend/cuda_queue.cuh"
 #include "backend/launch.cuh"
 
 #include <limits>
@@ -14,8 +14,8 @@ using gpu::check;
 
 void check(cublasStatus_t status, const char* what) {
     if (status != CUBLAS_STATUS_SUCCESS)
-        throw BackendError(std::string("cuBLAS: ") + what + " failed: " +
-                           cublasGetStatusString(status));
+        throw BackendError(std::string("cuBLAS: ") + what +
+                           " failed: " + cublasGetStatusString(status));
 }
 void check(cusolverStatus_t status, const char* what) {
     if (status != CUSOLVER_STATUS_SUCCESS)
@@ -141,7 +141,8 @@ void queue_release(Queue& queue, void* p) noexcept {
 // Through the pinned buffer, which outlives whatever fails on the way; `to` and `from` need not.
 void upload(Queue& queue, void* to, const void* from, std::size_t bytes) {
     for (std::size_t at = 0; at < bytes; at += Queue::staging_bytes) {
-        const std::size_t part = bytes - at < Queue::staging_bytes ? bytes - at : Queue::staging_bytes;
+        const std::size_t part =
+            bytes - at < Queue::staging_bytes ? bytes - at : Queue::staging_bytes;
         std::memcpy(queue.staging(), static_cast<const char*>(from) + at, part);
         check(cudaMemcpyAsync(static_cast<char*>(to) + at, queue.staging(), part,
                               cudaMemcpyHostToDevice, queue.stream()),
@@ -152,7 +153,8 @@ void upload(Queue& queue, void* to, const void* from, std::size_t bytes) {
 
 void download(Queue& queue, void* to, const void* from, std::size_t bytes) {
     for (std::size_t at = 0; at < bytes; at += Queue::staging_bytes) {
-        const std::size_t part = bytes - at < Queue::staging_bytes ? bytes - at : Queue::staging_bytes;
+        const std::size_t part =
+            bytes - at < Queue::staging_bytes ? bytes - at : Queue::staging_bytes;
         check(cudaMemcpyAsync(queue.staging(), static_cast<const char*>(from) + at, part,
                               cudaMemcpyDeviceToHost, queue.stream()),
               "a copy from the device");
@@ -167,8 +169,8 @@ void copy(Queue& queue, void* to, const void* from, std::size_t bytes) {
 }
 
 // ---- algebra -----------------------------------------------------------------------------------
-// cuBLAS is column-major, where a row-major matrix is its transpose: C' = op(B)' op(A)', and a lower
-// triangle is an upper one.
+// cuBLAS is column-major, where a row-major matrix is its transpose: C' = op(B)' op(A)', and a
+// lower triangle is an upper one.
 
 namespace {
 
@@ -208,8 +210,8 @@ cusolverStatus_t any_potrf(cusolverDnHandle_t h, int n, float* a, int lda, float
 } // namespace
 
 template <class T>
-void gemm(Queue& queue, bool transpose_a, bool transpose_b, index_t m, index_t n, index_t k, T alpha,
-          const T* a, index_t lda, const T* b, index_t ldb, T beta, T* c, index_t ldc) {
+void gemm(Queue& queue, bool transpose_a, bool transpose_b, index_t m, index_t n, index_t k,
+          T alpha, const T* a, index_t lda, const T* b, index_t ldb, T beta, T* c, index_t ldc) {
     check(any_gemm(queue.blas(), op(transpose_b), op(transpose_a), narrow(n), narrow(m), narrow(k),
                    &alpha, b, narrow(ldb), a, narrow(lda), &beta, c, narrow(ldc)),
           "gemm");
@@ -218,8 +220,9 @@ void gemm(Queue& queue, bool transpose_a, bool transpose_b, index_t m, index_t n
 template <class T>
 void syrk(Queue& queue, index_t n, index_t k, T alpha, const T* a, index_t lda, T beta, T* c,
           index_t ldc) {
-    check(any_syrk(queue.blas(), narrow(n), narrow(k), &alpha, a, narrow(lda), &beta, c, narrow(ldc)),
-          "syrk");
+    check(
+        any_syrk(queue.blas(), narrow(n), narrow(k), &alpha, a, narrow(lda), &beta, c, narrow(ldc)),
+        "syrk");
 }
 
 template <class T> bool potrf(Queue& queue, index_t n, T* a, index_t lda) {

@@ -1,6 +1,7 @@
 // The memory seam: arrays that live where the kernels run, and the queue in which they run. Defined
 // by queue_cpu.cpp, where kernels run at once on ordinary memory, and by cuda.cu; the backend is
-// chosen at link time. Solvers hold their large arrays as `Array`s and hand `data()` to kernels only.
+// chosen at link time. Solvers hold their large arrays as `Array`s and hand `data()` to kernels
+// only.
 #pragma once
 
 #include <memory>
@@ -27,8 +28,8 @@ void copy(Queue& queue, void* to, const void* from, std::size_t bytes); // betwe
 
 // The algebra of backend.hpp on kernels' arrays.
 template <class T>
-void gemm(Queue& queue, bool transpose_a, bool transpose_b, index_t m, index_t n, index_t k, T alpha,
-          const T* a, index_t lda, const T* b, index_t ldb, T beta, T* c, index_t ldc);
+void gemm(Queue& queue, bool transpose_a, bool transpose_b, index_t m, index_t n, index_t k,
+          T alpha, const T* a, index_t lda, const T* b, index_t ldb, T beta, T* c, index_t ldc);
 template <class T>
 void syrk(Queue& queue, index_t n, index_t k, T alpha, const T* a, index_t lda, T beta, T* c,
           index_t ldc);

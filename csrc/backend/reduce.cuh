@@ -24,9 +24,9 @@ template <class V, class Op> __device__ V block_reduce(V value, V* shared, Op op
 }
 
 // Sums of value(i) and of their squares for i < n, each as `chains` running sums over i = c,
-// c + chains, ... that `combine` adds: the order in which the CPU adds. The block computes values side
-// by side and the chains' threads, of the first warp and of the second, add them. `tile` holds one
-// number a thread and may be used again at once; the block has two warps or more.
+// c + chains, ... that `combine` adds: the order in which the CPU adds. The block computes values
+// side by side and the chains' threads, of the first warp and of the second, add them. `tile` holds
+// one number a thread and may be used again at once; the block has two warps or more.
 template <int chains, class Value, class Combine>
 __device__ void chain_sums(index_t n, double* tile, Value value, Combine combine, double& sum,
                            double& square) {

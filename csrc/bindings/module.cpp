@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/backend.hpp"
 #include "bindings/arrays.hpp"
 #include "core/error.hpp"
 #include "core/isa.hpp"

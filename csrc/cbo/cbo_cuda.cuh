@@ -1,6 +1,7 @@
 // Device kernels of consensus-based optimisation. The mathematics is that of the CPU, in the same
-// functors; the kernels say which thread does what. Sums are added in the order of the CPU, which is
-// part of their definition, so that a run has the same bits on both. All loops stride over the grid.
+// functors; the kernels say which thread does what. Sums are added in the order of the CPU, which
+// is part of their definition, so that a run has the same bits on both. All loops stride over the
+// grid.
 #pragma once
 
 #include "backend/launch.cuh"
@@ -27,7 +28,7 @@ template <class T> struct MoveArguments {
     const index_t* rows;
     const T* lower;
     const T* upper;
-    const T* step;     // hop: one length a coordinate
+    const T* step;      // hop: one length a coordinate
     const T* to_center; // isotropic noise: min(||D||, truncation) of each particle
     const T* to_best;
     index_t n, d, center_stride;
@@ -45,7 +46,8 @@ __device__ inline index_t particle(const index_t* rows, index_t r) { return rows
 // makes the four normals of one Philox block (core/random.hpp), and zeta, of the next stream, if
 // `second`. 32 bytes of noise a block and stream; nothing is read but rows.
 template <bool second, class Visit>
-__device__ void for_noise(const index_t* rows, index_t n, index_t d, const Draw& draw, Visit visit) {
+__device__ void for_noise(const index_t* rows, index_t n, index_t d, const Draw& draw,
+                          Visit visit) {
     constexpr index_t group = 4 * lanes;
     const index_t segment = rows ? d : n * d;
     const index_t slots = (segment / group + 2) * lanes; // a segment touches at most these
@@ -102,8 +104,8 @@ __global__ void normals(double* __restrict__ out, index_t count, Key key, std::u
 
 // ---- moving ------------------------------------------------------------------------------------
 
-// min(||x_i - c_i||, truncation), and the same to the best: eight threads a row, one for each of the
-// CPU's partial sums. Reads 2 d (with memory 3 d) numbers a row, writes 1 (2).
+// min(||x_i - c_i||, truncation), and the same to the best: eight threads a row, one for each of
+// the CPU's partial sums. Reads 2 d (with memory 3 d) numbers a row, writes 1 (2).
 template <class T>
 __global__ void row_scales(MoveArguments<T> m, T* __restrict__ to_center, T* __restrict__ to_best) {
     constexpr int rows_of_warp = warp_size / sum_lanes;
@@ -162,8 +164,7 @@ template <class T> __global__ void __launch_bounds__(block_size) hop(MoveArgumen
 }
 
 // x_i <- x_i - drift (x_i - c_i) + diffusion eta_i: reads 2 (3) and writes 1 number a coordinate.
-template <class T>
-__global__ void move_along(MoveArguments<T> m, const T* __restrict__ eta) {
+template <class T> __global__ void move_along(MoveArguments<T> m, const T* __restrict__ eta) {
     for (index_t at = first_item(); at < m.n * m.d; at += stride()) {
         const index_t r = at / m.d, k = at - r * m.d, i = particle(m.rows, r);
         T* x = m.x + i * m.d + k;
@@ -252,8 +253,9 @@ __global__ void energies(const double* __restrict__ f, const double* __restrict_
     }
 }
 
-// A warp a row: all lanes decide, then copy, then one writes the values. Reads 2 (4) values a row and
-// d numbers where better, writes those. y_f and y_v are read by lanes that do not write them: no
+// A warp a row: all lanes decide, then copy, then one writes the values. Reads 2 (4) values a row
+// and d numbers where better, writes those. y_f and y_v are read by lanes that do not write them:
+// no
 // __restrict__, which would let the compiler move the reads past the barrier.
 template <class T>
 __global__ void remember(const T* __restrict__ x, const double* __restrict__ f,
@@ -263,7 +265,7 @@ __global__ void remember(const T* __restrict__ x, const double* __restrict__ f,
     for (index_t r = first_item() / warp_size; r < n; r += stride() / warp_size) {
         const index_t i = particle(rows, r);
         const bool better = replaces(f[i], v ? v[i] : 0.0, y_f[i], v ? y_v[i] : 0.0, penalty);
-        __syncwarp(); // everyone has read y_f before it changes
+        __syncwarp();          // everyone has read y_f before it changes
         if (!better) continue; // the same for the whole warp
         for (index_t k = lane; k < d; k += warp_size) y[i * d + k] = x[i * d + k];
         if (lane != 0) continue;
@@ -295,8 +297,7 @@ __global__ void spread(const double* __restrict__ e, index_t n, double* __restri
     least = block_reduce(least, shared, Least());
     double above = 0, square = 0;
     if (least > -infinity && least < infinity) // the same for the whole block
-        chain_sums<1>(
-            n, shared, [=](index_t i) { return e[i] - least; }, OnlySum(), above, square);
+        chain_sums<1>(n, shared, [=](index_t i) { return e[i] - least; }, OnlySum(), above, square);
     if (thread() == 0) report[0] = least, report[1] = above, report[2] = square;
 }
 
@@ -310,8 +311,8 @@ struct EffectiveSize {
         double sum, square;
         const EffectiveSize& s = *this;
         chain_sums<sum_lanes>(
-            n, tile, [=](index_t i) { return gibbs_weight(s.e[i], alpha, s.least); }, TreeSum(), sum,
-            square);
+            n, tile, [=](index_t i) { return gibbs_weight(s.e[i], alpha, s.least); }, TreeSum(),
+            sum, square);
         return sum * sum / square;
     }
 };
@@ -329,7 +330,8 @@ __global__ void gibbs(const double* __restrict__ e, index_t n, double alpha, dou
     for (index_t i = first_item(); i < n; i += stride()) w[i] = gibbs_weight(e[i], alpha, least);
 }
 
-// partial[b] = sum w_r, sum w_r x_r over the rows of block b: a thread a column. Reads w and x once.
+// partial[b] = sum w_r, sum w_r x_r over the rows of block b: a thread a column. Reads w and x
+// once.
 template <class T>
 __global__ void weighted_sums(const double* __restrict__ w, const T* __restrict__ x,
                               const index_t* __restrict__ rows, index_t n, index_t d,
@@ -341,9 +343,8 @@ __global__ void weighted_sums(const double* __restrict__ w, const T* __restrict_
         for (index_t r = b * block_rows; r < end; ++r) {
             const double wr = w[r];
             if (wr == 0.0) continue;
-            sum += column == 0
-                       ? wr
-                       : wr * static_cast<double>(x[particle(rows, r) * d + column - 1]);
+            sum +=
+                column == 0 ? wr : wr * static_cast<double>(x[particle(rows, r) * d + column - 1]);
         }
         partial[at] = sum;
     }
@@ -379,16 +380,16 @@ __device__ double distance_lane(const T* a, const T* b, const T* scale, index_t 
 template <class T>
 __device__ double scaled_distance(const T* a, const T* b, const T* scale, index_t d) {
     const auto lane = [=](int l) { return distance_lane(a, b, scale, d, l); };
-    return ((lane(0) + lane(4)) + (lane(2) + lane(6))) + ((lane(1) + lane(5)) + (lane(3) + lane(7)));
+    return ((lane(0) + lane(4)) + (lane(2) + lane(6))) +
+           ((lane(1) + lane(5)) + (lane(3) + lane(7)));
 }
 
 // A block a particle; `reach` holds n numbers a block, which its threads share (no __restrict__).
 // Reads n (2 d + 1) numbers a particle.
 template <class T>
 __global__ void polarize(const T* __restrict__ x, const double* __restrict__ e, index_t n,
-                         index_t d, double alpha, double least,
-                         const T* __restrict__ inverse_width, double* reach,
-                         T* __restrict__ centers) {
+                         index_t d, double alpha, double least, const T* __restrict__ inverse_width,
+                         double* reach, T* __restrict__ centers) {
     double* shared = dynamic_shared<double>();
     double* exponent = reach + block() * n;
     for (index_t i = block(); i < n; i += blocks()) {
@@ -402,14 +403,12 @@ __global__ void polarize(const T* __restrict__ x, const double* __restrict__ e, 
         top = block_reduce(top, shared, Greatest());
         const bool alone = !(top > -infinity); // no finite value anywhere: stay
         if (alone) {
-            for (index_t k = thread(); k < d; k += threads())
-                centers[i * d + k] = x[i * d + k];
+            for (index_t k = thread(); k < d; k += threads()) centers[i * d + k] = x[i * d + k];
             continue;
         }
         for (index_t j = thread(); j < n; j += threads()) exponent[j] = vexp(exponent[j] - top);
         double total = 0.0, square = 0.0;
-        chain_sums<1>(
-            n, shared, [=](index_t j) { return exponent[j]; }, OnlySum(), total, square);
+        chain_sums<1>(n, shared, [=](index_t j) { return exponent[j]; }, OnlySum(), total, square);
         for (index_t k = thread(); k < d; k += threads()) {
             T c = 0;
             for (index_t j = 0; j < n; ++j) {
@@ -460,8 +459,8 @@ __global__ void transform(const T* __restrict__ x, index_t n, index_t d,
     }
 }
 
-// f_i = F(x_i): as many threads a row as the sums have lanes (objective_functors.inl); the lanes are
-// folded in halves. Reads x once, writes one value a row.
+// f_i = F(x_i): as many threads a row as the sums have lanes (objective_functors.inl); the lanes
+// are folded in halves. Reads x once, writes one value a row.
 template <class F, class T>
 __global__ void evaluate(const T* __restrict__ x, index_t n, index_t d, double* __restrict__ f) {
     constexpr int row_lanes = 64 / static_cast<int>(sizeof(T));
@@ -476,9 +475,8 @@ __global__ void evaluate(const T* __restrict__ x, index_t n, index_t d, double* 
         T a = 0, b = F::product ? T(1) : T(0);
         if (i < n)
             for (index_t k = lane; k < used; k += row_lanes) {
-                const auto t =
-                    F::term(row[k], F::coupled ? row[k + 1] : T(0),
-                            F::weighted ? F::weight(static_cast<double>(k), dim) : T(1));
+                const auto t = F::term(row[k], F::coupled ? row[k + 1] : T(0),
+                                       F::weighted ? F::weight(static_cast<double>(k), dim) : T(1));
                 a += t.a;
                 if constexpr (F::two) b = F::product ? b * t.b : b + t.b;
             }

@@ -1,6 +1,6 @@
-// The mathematics of consensus-based optimisation, one number at a time, for every backend. Included
-// inside a namespace, after core/vmath.hpp, by cbo/cbo_kernels.inl (CPU), by cbo/cbo_steps.cpp and by
-// the GPU kernels.
+// The mathematics of consensus-based optimisation, one number at a time, for every backend.
+// Included inside a namespace, after core/vmath.hpp, by cbo/cbo_kernels.inl (CPU), by
+// cbo/cbo_steps.cpp and by the GPU kernels.
 
 template <class T> FASTOPT_HD T smaller(T a, T b) { return b < a ? b : a; }
 template <class T> FASTOPT_HD T larger(T a, T b) { return b > a ? b : a; }
@@ -75,10 +75,8 @@ template <class T> FASTOPT_HD T integer_in(T x, T lo, T hi) {
 
 // alpha such that size(alpha) = (sum w)^2 / sum w^2 = target, by bisection from the last one:
 // scale-free in f. On a GPU all threads of a block call it together.
-#if defined(__CUDACC__)
-#pragma nv_exec_check_disable
-#endif
-template <class Size> FASTOPT_HD double alpha_of_size(double alpha, double target, const Size& size) {
+FASTOPT_EITHER_SIDE template <class Size>
+FASTOPT_HD double alpha_of_size(double alpha, double target, const Size& size) {
     constexpr double smallest = 1e-290, largest = 1e290;
     double lo = alpha, hi = alpha; // size(lo) >= target >= size(hi)
     for (double step = 2; lo > smallest && size(lo) < target; step *= step) lo /= step;

@@ -1,8 +1,6 @@
 // Kernel bodies of consensus-based optimisation on the CPU: what happens to one block of rows. The
-// mathematics of one coordinate is in cbo/cbo_functors.inl, which GPU kernels use too. Included by
-// csrc/kernels.cpp for every instruction set.
-
-#include "cbo/cbo_functors.inl"
+// mathematics of one coordinate is in cbo/cbo_functors.inl, which GPU kernels use too. Included,
+// after it, by csrc/kernels.cpp for every instruction set.
 
 // ---- helpers ---------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
-// The plain dynamics' steps on the CPU: blocks of rows, whose number depends on the problem alone, on
-// the thread pool.
+// The plain dynamics' steps on the CPU: blocks of rows, whose number depends on the problem alone,
+// on the thread pool.
 #include "cbo/cbo_steps.hpp"
 
 #include <algorithm>
@@ -32,9 +32,8 @@ CboSteps<T>::CboSteps(std::shared_ptr<Queue> queue, index_t n, index_t d, int th
 template <class T> template <class F> void CboSteps<T>::for_rows(index_t rows, F f) const {
     const index_t n_blocks = (rows + block_rows_ - 1) / block_rows_;
     if (n_blocks == 1) return f(index_t{0}, index_t{0}, rows);
-    parallel_for(n_blocks, threads_, [&](index_t b) {
-        f(b, b * block_rows_, std::min((b + 1) * block_rows_, rows));
-    });
+    parallel_for(n_blocks, threads_,
+                 [&](index_t b) { f(b, b * block_rows_, std::min((b + 1) * block_rows_, rows)); });
 }
 
 template <class T>
@@ -53,8 +52,7 @@ void CboSteps<T>::scatter(const double* from, const index_t* rows, index_t n, do
     for (index_t r = 0; r < n; ++r) to[rows[r]] = from[r];
 }
 
-template <class T>
-typename CboSteps<T>::Best CboSteps<T>::tidy(double* f, double* v, index_t n) {
+template <class T> typename CboSteps<T>::Best CboSteps<T>::tidy(double* f, double* v, index_t n) {
     Best best{infinity, infinity, 0};
     for (index_t r = 0; r < n; ++r) {
         if (std::isnan(f[r])) f[r] = infinity;
@@ -87,8 +85,7 @@ void CboSteps<T>::remember(const T* x, const double* f, const double* v, const i
     }
 }
 
-template <class T>
-typename CboSteps<T>::Spread CboSteps<T>::spread(const double* e, index_t n) {
+template <class T> typename CboSteps<T>::Spread CboSteps<T>::spread(const double* e, index_t n) {
     Spread s{*std::min_element(e, e + n), 0, 0};
     if (!std::isfinite(s.least)) return s;
     for (index_t r = 0; r < n; ++r) {
@@ -136,8 +133,7 @@ template <class T> void CboSteps<T>::hop(const Move<T>& m, const T* step, index_
     for_rows(n, [&](index_t, index_t r0, index_t r1) { cbo_kernels<T>().hop(m, step, r0, r1); });
 }
 
-template <class T>
-void CboSteps<T>::correlated_move(const Move<T>& m, const T* factor, index_t n) {
+template <class T> void CboSteps<T>::correlated_move(const Move<T>& m, const T* factor, index_t n) {
     const index_t tile = block_least_rows;
     for_rows(n, [&](index_t, index_t first, index_t last) {
         Buffer<T> xi(tile * d_), eta(tile * d_);

@@ -1,10 +1,10 @@
 // What each line of the plain dynamics' loop does to all particles: the kernel seam. Defined by
-// cbo_steps.cpp, which cuts rows into blocks for the thread pool, and by csrc/kernels.cu; the backend
-// is chosen at link time. Pointers to particles and their values point where the kernels run
-// (backend/queue.hpp); counts, scalars and what is returned belong to the host.
+// cbo_steps.cpp, which cuts rows into blocks for the thread pool, and by csrc/kernels.cu; the
+// backend is chosen at link time. Pointers to particles and their values point where the kernels
+// run (backend/queue.hpp); counts, scalars and what is returned belong to the host.
 //
-// Both backends add in the same fixed order, so that they give the same bits, except where a vendor's
-// algebra adds (covariance and correlated_move).
+// Both backends add in the same fixed order, so that they give the same bits, except where a
+// vendor's algebra adds (covariance and correlated_move).
 #pragma once
 
 #include <memory>
@@ -76,12 +76,12 @@ template <class T> class CboSteps {
     Array<double> report_;     // numbers on their way to the host
     Array<Best> best_;         // of each block
     Array<double> mean_;
-    Array<T> xi_, eta_;        // correlated noise
-    Array<T> scale_;           // isotropic noise: min(||D||, truncation) of each row, twice
+    Array<T> xi_, eta_; // correlated noise
+    Array<T> scale_;    // isotropic noise: min(||D||, truncation) of each row, twice
 };
 
-// f_i = f(R (x_i - shift)) where the kernels run; `scratch` holds n d numbers if there is a shift or a
-// rotation.
+// f_i = f(R (x_i - shift)) where the kernels run; `scratch` holds n d numbers if there is a shift
+// or a rotation.
 template <class T>
 void evaluate_resident(Queue& queue, ObjectiveId id, const T* x, index_t n, index_t d,
                        const T* shift, const T* rotation, T* scratch, double* f);

@@ -221,12 +221,13 @@ template <class T> void Ensemble<T>::evaluate() {
     const index_t* rows = batch_rows();
     const Array<T>& points = scratch_.size() ? scratch_ : x_;
     if (scratch_.size())
-        steps_.gather(x_.data(), rows, n, integer_.size() ? integer_.data() : nullptr, lower_.data(),
-                      upper_.data(), points.data());
+        steps_.gather(x_.data(), rows, n, integer_.size() ? integer_.data() : nullptr,
+                      lower_.data(), upper_.data(), points.data());
     const Array<double>& f = rows ? e_ : f_; // a batch's values pass through e and w
     const Array<double>& v = rows && v_.size() ? w_ : v_;
     if (!problem_.objective->evaluate_resident(queue_, points.data(), n, f.data())) {
-        problem_.objective->evaluate(points.fetch(), n, f.mirror(), v.size() ? v.mirror() : nullptr);
+        problem_.objective->evaluate(points.fetch(), n, f.mirror(),
+                                     v.size() ? v.mirror() : nullptr);
         f.send(), v.send();
     }
     nfev_ += n;
@@ -241,9 +242,9 @@ template <class T> void Ensemble<T>::evaluate() {
         for (index_t k = 0; k < d_; ++k) {
             best_x_[k] = static_cast<double>(x[k]);
             if (integer_.size() && problem_.integer[k])
-                best_x_[k] = std::min(std::max(std::nearbyint(best_x_[k]),
-                                               std::ceil(problem_.lower[k])),
-                                      std::floor(problem_.upper[k]));
+                best_x_[k] =
+                    std::min(std::max(std::nearbyint(best_x_[k]), std::ceil(problem_.lower[k])),
+                             std::floor(problem_.upper[k]));
         }
     }
     if (!rows) return;
@@ -294,18 +295,17 @@ template <class T> void Ensemble<T>::consensus(index_t k) {
     energy_min_ = spread.least;
     if (!std::isfinite(energy_min_)) return;
     const double mean = spread.above / static_cast<double>(n);
-    spread_ =
-        std::isfinite(spread.square)
-            ? std::sqrt(std::max(spread.square / static_cast<double>(n) - mean * mean, 0.0))
-            : no_limit;
+    spread_ = std::isfinite(spread.square)
+                  ? std::sqrt(std::max(spread.square / static_cast<double>(n) - mean * mean, 0.0))
+                  : no_limit;
     mean_ = energy_min_ + mean;
 
     if (!options_.alpha_schedule.empty())
         alpha_ = options_.alpha_schedule[std::min<std::size_t>(static_cast<std::size_t>(k),
                                                                options_.alpha_schedule.size() - 1)];
     else if (options_.alpha < 0)
-        alpha_ = steps_.choose_alpha(e_.data(), n, energy_min_, alpha_,
-                                     ess_ * static_cast<double>(n));
+        alpha_ =
+            steps_.choose_alpha(e_.data(), n, energy_min_, alpha_, ess_ * static_cast<double>(n));
     steps_.gibbs(e_.data(), n, alpha_, energy_min_, w_.data());
 
     c_before_ = c_;

@@ -43,8 +43,7 @@ template <class T> class Ensemble {
             a("epoch", epoch_);
         a("y", y_), a("y_f", y_f_), a("y_violation", y_v_), a("clusters", clusters_);
         a("centers", centers_), a("weights", w_), a("spread", spread_);
-        if constexpr (std::is_same_v<Archive, Load>)
-            send_consensus(), send_batch();
+        if constexpr (std::is_same_v<Archive, Load>) send_consensus(), send_batch();
     }
 
   private:
@@ -72,8 +71,8 @@ template <class T> class Ensemble {
 
     Array<T> x_, y_, scratch_, gradient_, centers_, factor_, points_;
     Array<double> f_, v_, e_, w_, y_f_, y_v_, responsibility_, share_;
-    Array<T> c_t_;         // the consensus in the particles' precision
-    Array<index_t> rows_;  // this iteration's batch
+    Array<T> c_t_;        // the consensus in the particles' precision
+    Array<index_t> rows_; // this iteration's batch
 
     std::vector<double> c_, c_before_, best_x_;
     Buffer<double> clusters_;

@@ -3,8 +3,8 @@
 //
 // A function is a struct of three parts:
 //   weight(k, d)        what multiplies coordinate k = 0 .. d - 1 (tabulated; only if `weighted`)
-//   term(x, next, w)    what coordinate x = x_k adds to sum a and to sum (or product) b; next = x_{k+1}
-//   finish(row)         f from the row's a, b, d, first and last coordinate
+//   term(x, next, w)    what coordinate x = x_k adds to sum a and to sum (or product) b; next =
+//   x_{k+1} finish(row)         f from the row's a, b, d, first and last coordinate
 // Terms are computed over many rows at once, as one flat vectorised loop. A row's terms are then
 // added in 64 / sizeof(T) lanes, lane j taking the coordinates j, j + lanes, ..., and the lanes are
 // folded in halves: the order is part of the definition, so every CPU and a GPU give the same bits.

@@ -1,8 +1,6 @@
-// The native named objectives on the CPU: rows of terms as flat vectorised loops. Included inside the
-// namespace of one instruction set, after core/vmath.hpp and cbo/objectives.hpp. The functions
-// themselves, and the order of their sums, are in cbo/objective_functors.inl.
-
-#include "cbo/objective_functors.inl"
+// The native named objectives on the CPU: rows of terms as flat vectorised loops. Included inside
+// the namespace of one instruction set, after core/vmath.hpp and cbo/objectives.hpp and after
+// cbo/objective_functors.inl, which holds the functions themselves and the order of their sums.
 
 namespace objectives {
 

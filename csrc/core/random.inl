@@ -1,7 +1,6 @@
 // Philox and Box-Muller, 16 lanes at a time. Included by csrc/kernels.cpp inside the namespace of
-// one instruction set; every function here is internal to that translation unit.
-
-#include "core/random_functors.inl"
+// one instruction set, after core/random_functors.inl; every function here is internal to that
+// translation unit.
 
 // Sixteen 32-bit words side by side. `mulhilo` is Philox's only operation that compilers do not
 // vectorise well; each instruction set has its own, everything else is plain C++.

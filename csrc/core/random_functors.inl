@@ -4,7 +4,8 @@
 constexpr int lanes = 16; // blocks of a group; see core/random.hpp for who uses which word
 
 // Two float normals from a radius word and an angle word.
-FASTOPT_HD void normal_pair(std::uint32_t radius_word, std::uint32_t angle_word, float& a, float& b) {
+FASTOPT_HD void normal_pair(std::uint32_t radius_word, std::uint32_t angle_word, float& a,
+                            float& b) {
     const float u = (static_cast<float>(static_cast<std::int32_t>(radius_word >> 1)) + 0.5f) *
                     4.656612873077392578125e-10f; // 2^-31
     const float radius = vsqrt(-2.0f * vlog(u));

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "backend/queue.hpp"
+#include "core/buffer.hpp"
 #include "core/error.hpp"
 #include "core/types.hpp"
 
@@ -36,8 +36,10 @@ class Save {
     template <class T> void operator()(const std::string& name, const Buffer<T>& field) {
         out_.reals[prefix_ + name].assign(field.data(), field.data() + field.size());
     }
-    template <class T> void operator()(const std::string& name, const Array<T>& field) {
-        const T* numbers = field.fetch();
+    // An array that lives elsewhere: backend/queue.hpp.
+    template <class A>
+    auto operator()(const std::string& name, const A& field) -> decltype(void(field.fetch())) {
+        const auto* numbers = field.fetch();
         out_.reals[prefix_ + name].assign(numbers, numbers + field.size());
     }
     void operator()(const std::string& name, const std::vector<index_t>& field) {
@@ -70,7 +72,9 @@ class Load {
         for (index_t i = 0; i < field.size(); ++i)
             field[i] = static_cast<T>(stored[static_cast<std::size_t>(i)]);
     }
-    template <class T> void operator()(const std::string& name, Array<T>& field) {
+    template <class A>
+    auto operator()(const std::string& name, A& field) -> decltype(field.send()) {
+        using T = std::decay_t<decltype(*field.mirror())>;
         const std::vector<double>& stored = fixed(name, field.size());
         std::transform(stored.begin(), stored.end(), field.mirror(),
                        [](double value) { return static_cast<T>(value); });

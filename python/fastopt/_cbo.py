@@ -229,8 +229,9 @@ def cbo(
         file is replaced in one step.
     resume : path, optional
         Continue from such a file with the same bits; only limits and `threads` may differ.
-    device : None or 'cpu'
-        Where to run.
+    device : None, 'cpu' or 'cuda'
+        Where to run. On 'cuda' (a build of its own: docs/cuda.md) `dynamics='hybrid'` keeps its
+        generations on the host.
     dtype : 'float64' (default) or 'float32'
         Type of the particles; values are float64 always.
     threads : int, optional

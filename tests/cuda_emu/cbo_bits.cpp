@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <exception>
 
 namespace {
 
@@ -23,9 +24,13 @@ template <class T> void print(const runs::Run& run, const char* type) {
 
 } // namespace
 
-int main() {
+int main() try {
     for (const runs::Run& run : runs::all()) {
         print<double>(run, "double");
         if (run.exact) print<float>(run, "float");
     }
+    return 0;
+} catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
 }

@@ -62,7 +62,8 @@ inline std::vector<Run> all() {
     o.key = {7, 9};
     o.threads = 1;
     std::vector<Run> list;
-    const auto add = [&](const char* name, bool exact, const std::function<void(CboOptions&)>& change) {
+    const auto add = [&](const char* name, bool exact,
+                         const std::function<void(CboOptions&)>& change) {
         list.push_back({name, exact, o});
         change(list.back().options);
         return &list.back();
@@ -91,27 +92,26 @@ inline std::vector<Run> all() {
     });
     add("hopping", true, [](CboOptions& c) { c.dynamics = Dynamics::hopping; });
     add("polarized", true, [](CboOptions& c) { c.dynamics = Dynamics::polarized; });
-    add("polarized, clusters", true, [](CboOptions& c) {
-        c.dynamics = Dynamics::polarized, c.n_minimizers = 3;
-    });
-    add("shifted and rotated", true, [](CboOptions& c) { c.dynamics = Dynamics::standard; })->moved = true;
+    add("polarized, clusters", true,
+        [](CboOptions& c) { c.dynamics = Dynamics::polarized, c.n_minimizers = 3; });
+    add("shifted and rotated", true, [](CboOptions& c) {
+        c.dynamics = Dynamics::standard;
+    })->moved = true;
     add("integers", true, [](CboOptions& c) { c.dynamics = Dynamics::memory; })->integers = true;
-    add("on the host", true, [](CboOptions& c) { c.dynamics = Dynamics::standard; })->native = false;
+    add("on the host", true, [](CboOptions& c) { c.dynamics = Dynamics::standard; })->native =
+        false;
     auto* run = add("constrained", true, [](CboOptions& c) { c.dynamics = Dynamics::standard; });
     run->native = false, run->constrained = true;
-    run = add("constrained memory in batches", true, [](CboOptions& c) {
-        c.dynamics = Dynamics::memory, c.batch_size = 40;
-    });
+    run = add("constrained memory in batches", true,
+              [](CboOptions& c) { c.dynamics = Dynamics::memory, c.batch_size = 40; });
     run->native = false, run->constrained = true;
     add("gradient drift", true, [](CboOptions& c) {
         c.dynamics = Dynamics::standard, c.gradient_weight = 0.01;
     })->gradient = true;
-    add("covariance noise", false, [](CboOptions& c) {
-        c.dynamics = Dynamics::standard, c.noise = Noise::covariance;
-    });
-    add("sampling", false, [](CboOptions& c) {
-        c.dynamics = Dynamics::sampling, c.samples = true, c.alpha = 0.5;
-    });
+    add("covariance noise", false,
+        [](CboOptions& c) { c.dynamics = Dynamics::standard, c.noise = Noise::covariance; });
+    add("sampling", false,
+        [](CboOptions& c) { c.dynamics = Dynamics::sampling, c.samples = true, c.alpha = 0.5; });
     return list;
 }
 

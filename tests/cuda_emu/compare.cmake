@@ -1,9 +1,11 @@
-# cmake -DCPU=... -DCUDA=... -P compare.cmake: the same output, for ten orders of the device's threads.
+# cmake -DCPU=... -DCUDA=... -DSEEDS=n -P compare.cmake: the same output, for n orders of the
+# emulated device's threads.
 execute_process(COMMAND ${CPU} OUTPUT_VARIABLE expected RESULT_VARIABLE failed)
 if(failed OR expected STREQUAL "")
   message(FATAL_ERROR "${CPU} failed: ${failed}")
 endif()
-foreach(seed RANGE 9)
+math(EXPR last "${SEEDS} - 1")
+foreach(seed RANGE ${last})
   set(ENV{CUDA_EMU_SEED} ${seed})
   execute_process(COMMAND ${CUDA} OUTPUT_VARIABLE got RESULT_VARIABLE failed)
   if(failed)

@@ -75,9 +75,9 @@ constexpr std::size_t alignment = 16; // of a fresh pointer; as much as double2 
 constexpr std::size_t kept_after_free = 4096;
 
 struct Block {
-    char* base;          // the mapping
-    std::size_t mapped;  // its length; the last page is the guard
-    char* data;          // what the user holds; data + size rounded up meets the guard
+    char* base;         // the mapping
+    std::size_t mapped; // its length; the last page is the guard
+    char* data;         // what the user holds; data + size rounded up meets the guard
     std::size_t size;
     bool live;
     bool holds(const void* p) const {
@@ -100,7 +100,8 @@ struct Device {
     struct sigaction previous = {};
 
     Device() {
-        if (const char* s = std::getenv("CUDA_EMU_SEED")) random.seed(std::strtoull(s, nullptr, 10));
+        if (const char* s = std::getenv("CUDA_EMU_SEED"))
+            random.seed(std::strtoull(s, nullptr, 10));
         catch_faults();
         streams.insert(&default_stream);
     }
@@ -149,7 +150,8 @@ class Open { // while alive, device memory is readable and writable
     Open() {
         Device& d = device();
         if (d.running++ == 0)
-            for (const char* base : d.live_blocks) protect(d.blocks.at(base), PROT_READ | PROT_WRITE);
+            for (const char* base : d.live_blocks)
+                protect(d.blocks.at(base), PROT_READ | PROT_WRITE);
     }
     ~Open() {
         Device& d = device();
@@ -338,7 +340,8 @@ class Processor {
     unsigned my_lane() const { return static_cast<unsigned>(current_ % lanes); }
     const std::uint64_t* exchange(unsigned mask, std::uint64_t word, const Site& site);
     void require_full_warp(unsigned mask, const Site& site) const {
-        if (mask != full_mask) die("%s with a partial mask at %s:%d", site.what, site.file, site.line);
+        if (mask != full_mask)
+            die("%s with a partial mask at %s:%d", site.what, site.file, site.line);
         if (threads_.size() % lanes != 0)
             die("%s in a block of %zu threads (not whole warps) at %s:%d", site.what,
                 threads_.size(), site.file, site.line);
@@ -548,8 +551,8 @@ void Processor::run_block() {
         if (!waiting) return;
         const Site site = waiting->site;
         if (done > 0)
-            die("early exit: %zu of %zu threads have ended while others wait in %s at %s:%d", done, n,
-                site.what, site.file, site.line);
+            die("early exit: %zu of %zu threads have ended while others wait in %s at %s:%d", done,
+                n, site.what, site.file, site.line);
         for (Thread& t : threads_) {
             if (!(t.site == site))
                 die("divergence: threads of a block wait in %s at %s:%d and in %s at %s:%d",
@@ -571,8 +574,8 @@ void Processor::run(const Shape& s, const Work& kernel) {
     device().random.shuffle(blocks);
     for (const std::size_t b : blocks) {
         const unsigned flat = static_cast<unsigned>(b);
-        blockIdx = dim3(flat % gridDim.x, flat / gridDim.x % gridDim.y,
-                        flat / gridDim.x / gridDim.y);
+        blockIdx =
+            dim3(flat % gridDim.x, flat / gridDim.x % gridDim.y, flat / gridDim.x / gridDim.y);
         run_block();
     }
 }
@@ -637,24 +640,38 @@ long cuda_emu_live() {
 
 const char* cudaGetErrorName(cudaError_t error) {
     switch (error) {
-    case cudaSuccess: return "cudaSuccess";
-    case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
-    case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
-    case cudaErrorInvalidConfiguration: return "cudaErrorInvalidConfiguration";
-    case cudaErrorInsufficientDriver: return "cudaErrorInsufficientDriver";
-    case cudaErrorNoDevice: return "cudaErrorNoDevice";
-    default: return "cudaErrorUnknown";
+    case cudaSuccess:
+        return "cudaSuccess";
+    case cudaErrorInvalidValue:
+        return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation:
+        return "cudaErrorMemoryAllocation";
+    case cudaErrorInvalidConfiguration:
+        return "cudaErrorInvalidConfiguration";
+    case cudaErrorInsufficientDriver:
+        return "cudaErrorInsufficientDriver";
+    case cudaErrorNoDevice:
+        return "cudaErrorNoDevice";
+    default:
+        return "cudaErrorUnknown";
     }
 }
 const char* cudaGetErrorString(cudaError_t error) {
     switch (error) {
-    case cudaSuccess: return "no error";
-    case cudaErrorInvalidValue: return "invalid argument";
-    case cudaErrorMemoryAllocation: return "out of memory";
-    case cudaErrorInvalidConfiguration: return "invalid configuration argument";
-    case cudaErrorInsufficientDriver: return "the driver is too old";
-    case cudaErrorNoDevice: return "no CUDA-capable device is detected";
-    default: return "unknown error";
+    case cudaSuccess:
+        return "no error";
+    case cudaErrorInvalidValue:
+        return "invalid argument";
+    case cudaErrorMemoryAllocation:
+        return "out of memory";
+    case cudaErrorInvalidConfiguration:
+        return "invalid configuration argument";
+    case cudaErrorInsufficientDriver:
+        return "the driver is too old";
+    case cudaErrorNoDevice:
+        return "no CUDA-capable device is detected";
+    default:
+        return "unknown error";
     }
 }
 cudaError_t cudaGetLastError() { return cudaSuccess; } // errors are returned by the call itself

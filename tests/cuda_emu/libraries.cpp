@@ -17,9 +17,12 @@ struct cusolverDnContext {
 
 const char* cublasGetStatusString(cublasStatus_t status) {
     switch (status) {
-    case CUBLAS_STATUS_SUCCESS: return "success";
-    case CUBLAS_STATUS_INVALID_VALUE: return "invalid value";
-    default: return "internal error";
+    case CUBLAS_STATUS_SUCCESS:
+        return "success";
+    case CUBLAS_STATUS_INVALID_VALUE:
+        return "invalid value";
+    default:
+        return "internal error";
     }
 }
 cublasStatus_t cublasCreate(cublasHandle_t* handle) {
@@ -70,7 +73,9 @@ template <class T> bool matrix(const T* p, int rows, int cols, int ld, const cha
 }
 
 CBLAS_TRANSPOSE op(cublasOperation_t o) { return o == CUBLAS_OP_T ? CblasTrans : CblasNoTrans; }
-CBLAS_UPLO half(cublasFillMode_t u) { return u == CUBLAS_FILL_MODE_LOWER ? CblasLower : CblasUpper; }
+CBLAS_UPLO half(cublasFillMode_t u) {
+    return u == CUBLAS_FILL_MODE_LOWER ? CblasLower : CblasUpper;
+}
 char letter(cublasFillMode_t u) { return u == CUBLAS_FILL_MODE_LOWER ? 'L' : 'U'; }
 
 } // namespace

@@ -9,6 +9,7 @@ Exit code 1 if a fault passes unseen.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ NOISE = "cbo/cbo_cuda.cuh"
 REDUCE = "backend/reduce.cuh"
 SYNC = "    __syncthreads();\n"
 
-# name: (file, what stands there, what the fault puts in its place)
+# name: (file, what stands there, what the fault puts in its place); white space matches any.
 FAULTS = {
     "block_reduce: read before the warps have written": (
         REDUCE,
@@ -65,7 +66,11 @@ FAULTS = {
         "        if (i < n && lane == 0)\n",
         "        if (lane == 0)\n",
     ),
-    "remember: values change while lanes still read them": (NOISE, "        __syncwarp();", "       "),
+    "remember: values change while lanes still read them": (
+        NOISE,
+        "        __syncwarp();",
+        "       ",
+    ),
     "polarize: exponents overwritten while they are read": (
         NOISE,
         "        __syncthreads(); // the next",
@@ -100,14 +105,18 @@ FAULTS = {
     "allocate: not zeroed": (
         "backend/cuda.cu",
         "check(cudaMemsetAsync(p, 0, static_cast<std::size_t>(bytes), queue.stream()), ",
-        'check(cudaSuccess, ',
+        "check(cudaSuccess, ",
     ),
     "gemm: leading dimensions exchanged": (
         "backend/cuda.cu",
         "&alpha, b, narrow(ldb), a, narrow(lda)",
         "&alpha, b, narrow(lda), a, narrow(ldb)",
     ),
-    "syrk: the other triangle": ("backend/cuda.cu", "(h, CUBLAS_FILL_MODE_UPPER, CUBLAS_OP_N", "(h, CUBLAS_FILL_MODE_LOWER, CUBLAS_OP_N"),
+    "syrk: the other triangle": (
+        "backend/cuda.cu",
+        "(h, CUBLAS_FILL_MODE_UPPER, CUBLAS_OP_N",
+        "(h, CUBLAS_FILL_MODE_LOWER, CUBLAS_OP_N",
+    ),
     "weighted_mean: a host pointer for the kernel": (
         "kernels.cu",
         "n_blocks, d_, mean_.data());",
@@ -115,7 +124,7 @@ FAULTS = {
     ),
     "move: a launch is missing": (
         "kernels.cu",
-        "        over(*queue_, n * sum_lanes, row_scales<T>, a, scale_.data(), scale_.data() + n_);\n",
+        "over(*queue_, n * sum_lanes, row_scales<T>, a, scale_.data(), scale_.data() + n_);",
         "",
     ),
     "memory leaks": (
@@ -138,12 +147,16 @@ def compile_commands(build: Path) -> list[tuple[list[str], str]]:
 
 
 def link_command(build: Path) -> list[str]:
-    text = subprocess.run(
-        ["ninja", "-C", build, "-t", "commands", "test_cuda_cbo"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip().splitlines()[-1]
+    text = (
+        subprocess.run(
+            ["ninja", "-C", build, "-t", "commands", "test_cuda_cbo"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        .stdout.strip()
+        .splitlines()[-1]
+    )
     command = shlex.split(text)
     while command[:2] == [":", "&&"]:
         command = command[2:]
@@ -157,9 +170,10 @@ def survives(build: Path, fault: tuple[str, str, str], folder: Path) -> bool:
     shutil.copytree(ROOT / "csrc", tree)
     source = tree / name
     text = source.read_text("utf-8")
-    if old not in text:
+    pattern = r"\s+".join(map(re.escape, old.split()))
+    if not re.search(pattern, text):
         raise SystemExit(f"{name} has changed: this no longer stands there:\n{old}")
-    source.write_text(text.replace(old, new), "utf-8")
+    source.write_text(re.sub(pattern, lambda _: new.strip(), text), "utf-8")
     objects = {}
     for command, file in compile_commands(build):
         mutated = [part.replace(str(ROOT / "csrc"), str(tree)) for part in command]

@@ -1,7 +1,4 @@
-"""No fused multiply-add in any kernel, in a file of PTX: the device rounds as the CPU does.
-
-    nvcc -ptx ... -fmad=false csrc/kernels.cu -o kernels.ptx && python no_fused_operations.py kernels.ptx
-"""
+"""No fused multiply-add in the kernels of a file of PTX: the device rounds as the CPU does."""
 
 import re
 import sys
@@ -9,7 +6,9 @@ from pathlib import Path
 
 ptx = Path(sys.argv[1]).read_text("utf-8")
 kernels = re.findall(r"\.entry (\w+)", ptx)
-assert any("normals" in name for name in kernels) and any("4move" in name for name in kernels), kernels
+assert any("normals" in name for name in kernels) and any("4move" in name for name in kernels), (
+    kernels
+)
 assert re.search(r"mul(\.rn)?\.f64", ptx) and re.search(r"mul(\.rn)?\.f32", ptx)
 fused = re.findall(r"\bfma\.\w+(?:\.ftz)?\.f(?:32|64)", ptx)
 assert not fused, f"{len(fused)} fused multiply-adds"

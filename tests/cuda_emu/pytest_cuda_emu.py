@@ -29,7 +29,9 @@ if "FASTOPT_CUDA_MODULE" in os.environ:
     _load(os.environ["FASTOPT_CUDA_MODULE"])
 
 _module = _backend.module
-_backend.module = lambda device=None: _module("cuda" if device is None else device)
+_backend.module = lambda device=None, solver="": _module(
+    "cuda" if device is None and solver in _backend._ON_CUDA else device, solver
+)
 
 
 def pytest_report_header() -> str:

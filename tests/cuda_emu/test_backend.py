@@ -28,8 +28,8 @@ def run(device, **options):
 
 
 def test_the_plugin_took_the_cuda_module():
-    assert _backend.module() is _backend.module("cuda") is not _cpu
-    assert _backend.module("cpu") is _cpu
+    assert _backend.module(None, "cbo") is _backend.module("cuda", "cbo") is not _cpu
+    assert _backend.module("cpu", "cbo") is _cpu
     assert _backend.info()["cuda"]["available"]
 
 

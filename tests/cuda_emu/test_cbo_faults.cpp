@@ -1,6 +1,6 @@
-// Every call of the CUDA runtime and its libraries that a solve makes fails once: the solve ends with
-// an exception (only what gives something back may fail in silence), nothing leaks, and the next
-// solve gives the same bits. And: an interrupted run goes on with the same bits.
+// Every call of the CUDA runtime and its libraries that a solve makes fails once: the solve ends
+// with an exception (only what gives something back may fail in silence), nothing leaks, and the
+// next solve gives the same bits. And: an interrupted run goes on with the same bits.
 #include <doctest/doctest.h>
 
 #include "cbo_runs.hpp"

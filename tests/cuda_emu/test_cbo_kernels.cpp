@@ -1,5 +1,5 @@
-// Every device kernel of cbo against the CPU's kernels, or a plain loop, on the emulated device: the
-// same bits, for ten orders of the threads.
+// Every device kernel of cbo against the CPU's kernels, or a plain loop, on the emulated device:
+// the same bits, for ten orders of the threads.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -26,7 +26,8 @@ namespace {
 constexpr double inf = std::numeric_limits<double>::infinity();
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
-template <class T> std::vector<T> random_numbers(index_t n, unsigned seed, double lo = -4, double hi = 4) {
+template <class T>
+std::vector<T> random_numbers(index_t n, unsigned seed, double lo = -4, double hi = 4) {
     std::mt19937_64 engine(seed);
     std::uniform_real_distribution<double> uniform(lo, hi);
     std::vector<T> v(static_cast<std::size_t>(n));
@@ -72,7 +73,6 @@ struct Shape {
 
 } // namespace
 
-
 TEST_CASE_TEMPLATE("move and hop", T, double, float) {
     const Shape shapes[] = {{1, 1}, {5, 3}, {70, 7}, {9, 130}, {33, 64}};
     for_seeds([&] {
@@ -84,7 +84,8 @@ TEST_CASE_TEMPLATE("move and hop", T, double, float) {
                 const auto x = random_numbers<T>(s.n * s.d, 1), y = random_numbers<T>(s.n * s.d, 2);
                 const auto g = random_numbers<T>(s.n * s.d, 3);
                 const auto c = random_numbers<T>(own_center ? s.n * s.d : s.d, 4);
-                const auto lo = random_numbers<T>(s.d, 5, -3, -1), hi = random_numbers<T>(s.d, 6, 1, 3);
+                const auto lo = random_numbers<T>(s.d, 5, -3, -1),
+                           hi = random_numbers<T>(s.d, 6, 1, 3);
                 const index_t count = batch ? (s.n + 1) / 2 : s.n;
                 const auto rows = some_rows(s.n, count, 7);
                 Move<T> m;
@@ -135,7 +136,8 @@ TEST_CASE_TEMPLATE("correlated noise and the covariance", T, double, float) {
         m.x = dx.data(), m.center = dc.data(), m.lower = dlo.data(), m.upper = dhi.data();
         std::vector<T> expected = x, eta(x.size());
         fill_normal(eta.data(), 0, n * d, m.draw);
-        cpu.x = expected.data(), cpu.center = c.data(), cpu.lower = lo.data(), cpu.upper = hi.data();
+        cpu.x = expected.data(), cpu.center = c.data(), cpu.lower = lo.data(),
+        cpu.upper = hi.data();
         cbo_kernels<T>().move_along(cpu, eta.data(), 0, n);
         CboSteps<T> steps(q, n, d, 1);
         steps.correlated_move(m, dunit.data(), n); // with the unit matrix BLAS only copies
@@ -232,10 +234,12 @@ TEST_CASE_TEMPLATE("rows: gather, scatter, tidy, energies, remember", T, double,
             const double penalty = 1.5;
             steps.energies(df.data(), dv.data(), drows.data(), count, penalty, e.data());
             const auto energies = on_host(e);
-            const auto y_f = random_numbers<double>(s.n, 10), y_v = random_numbers<double>(s.n, 11, 0, 1);
+            const auto y_f = random_numbers<double>(s.n, 10),
+                       y_v = random_numbers<double>(s.n, 11, 0, 1);
             for (std::size_t r = 0; r < rows.size(); ++r) {
                 const auto i = static_cast<std::size_t>(rows[r]);
-                CHECK(energies[r] == (tidied_v[i] > 0 ? tidied_f[i] + penalty * tidied_v[i] : tidied_f[i]));
+                CHECK(energies[r] ==
+                      (tidied_v[i] > 0 ? tidied_f[i] + penalty * tidied_v[i] : tidied_f[i]));
             }
             for (const bool batch : {false, true}) {
                 const auto dy = on_device(q, y);
@@ -244,9 +248,10 @@ TEST_CASE_TEMPLATE("rows: gather, scatter, tidy, energies, remember", T, double,
                 auto expected_f = y_f, expected_v = y_v;
                 const index_t n = batch ? count : s.n;
                 for (index_t r = 0; r < n; ++r) {
-                    const auto i = static_cast<std::size_t>(
-                        batch ? rows[static_cast<std::size_t>(r)] : r);
-                    const double now = tidied_f[i] + (tidied_v[i] > 0 ? penalty * tidied_v[i] : 0.0);
+                    const auto i =
+                        static_cast<std::size_t>(batch ? rows[static_cast<std::size_t>(r)] : r);
+                    const double now =
+                        tidied_f[i] + (tidied_v[i] > 0 ? penalty * tidied_v[i] : 0.0);
                     const double then = y_f[i] + (y_v[i] > 0 ? penalty * y_v[i] : 0.0);
                     if (!(now < then)) continue;
                     expected_f[i] = tidied_f[i], expected_v[i] = tidied_v[i];
@@ -276,13 +281,15 @@ TEST_CASE_TEMPLATE("energies, weights and the consensus", T, double, float) {
             const auto spread = steps.spread(dfinite.data(), s.n);
             double above = 0, square = 0;
             const double least = *std::min_element(finite.begin(), finite.end());
-            for (const double value : finite) above += value - least, square += (value - least) * (value - least);
+            for (const double value : finite)
+                above += value - least, square += (value - least) * (value - least);
             CHECK(spread.least == least);
             CHECK(spread.above == above);
             CHECK(spread.square == square);
 
             const double e_min = *std::min_element(e.begin(), e.end());
-            const double alpha = steps.choose_alpha(de.data(), s.n, e_min, 1.0, 0.4 * static_cast<double>(s.n));
+            const double alpha =
+                steps.choose_alpha(de.data(), s.n, e_min, 1.0, 0.4 * static_cast<double>(s.n));
             const auto size = [&](double a) {
                 double sums[2];
                 cbo_kernels<T>().gibbs_sums(e.data(), s.n, a, e_min, sums);
@@ -319,13 +326,15 @@ TEST_CASE_TEMPLATE("energies, weights and the consensus", T, double, float) {
                 }
                 for (std::size_t k = 0; k < c.size(); ++k) c[k] = total[1 + k] / total[0];
                 std::vector<double> got(c.size());
-                steps.weighted_mean(dx.data(), batch ? drows.data() : nullptr, n, dw.data(), got.data());
+                steps.weighted_mean(dx.data(), batch ? drows.data() : nullptr, n, dw.data(),
+                                    got.data());
                 CHECK(same_bits(got, c));
             }
         }
         // Energies that are all infinite, or that reach -inf: the least one says so.
         CboSteps<T> steps(q, 3, 1, 1);
-        CHECK(steps.spread(on_device(q, std::vector<double>{inf, inf, inf}).data(), 3).least == inf);
+        CHECK(steps.spread(on_device(q, std::vector<double>{inf, inf, inf}).data(), 3).least ==
+              inf);
         CHECK(steps.spread(on_device(q, std::vector<double>{1, -inf, 2}).data(), 3).least == -inf);
     });
 }
@@ -337,7 +346,8 @@ TEST_CASE_TEMPLATE("polarised consensus", T, double, float) {
             CboSteps<T> steps(q, s.n, s.d, 1);
             auto e = random_numbers<double>(s.n, 1, 0, 10);
             e[1] = inf;
-            const auto x = random_numbers<T>(s.n * s.d, 2), width = random_numbers<T>(s.d, 3, 0.5, 2);
+            const auto x = random_numbers<T>(s.n * s.d, 2),
+                       width = random_numbers<T>(s.d, 3, 0.5, 2);
             const auto de = on_device(q, e);
             const auto dx = on_device(q, x), dwidth = on_device(q, width);
             const double e_min = *std::min_element(e.begin(), e.end());
@@ -357,7 +367,8 @@ TEST_CASE_TEMPLATE("polarised consensus", T, double, float) {
             }
             const index_t m = 3;
             std::vector<double> p(static_cast<std::size_t>(s.n * m));
-            cbo_kernels<T>().responsibility(x.data(), x.data(), m, s.d, width.data(), 0, s.n, p.data());
+            cbo_kernels<T>().responsibility(x.data(), x.data(), m, s.d, width.data(), 0, s.n,
+                                            p.data());
             const Array<double> dp(q, s.n * m);
             steps.responsibility(dx.data(), dx.data(), s.n, m, dwidth.data(), dp.data());
             CHECK(same_bits(on_host(dp), p));
@@ -369,18 +380,20 @@ TEST_CASE_TEMPLATE("native objectives", T, double, float) {
     for_seeds([&] {
         const auto q = make_queue();
         for (const ObjectiveInfo& info : objective_table)
-            for (const index_t d : {index_t{1}, index_t{2}, index_t{7}, index_t{40}, index_t{1100}}) {
+            for (const index_t d :
+                 {index_t{1}, index_t{2}, index_t{7}, index_t{40}, index_t{1100}}) {
                 if (d < info.min_dim || (info.max_dim && d > info.max_dim)) continue;
                 const index_t n = d > 1000 ? 3 : 37;
                 for (int moved = 0; moved < (d > 50 ? 2 : 4); ++moved) {
-                    const auto x = random_numbers<T>(n * d, 1), shift = random_numbers<T>(d, 2, -1, 1);
+                    const auto x = random_numbers<T>(n * d, 1),
+                               shift = random_numbers<T>(d, 2, -1, 1);
                     const auto rotation = random_numbers<T>(moved & 2 ? d * d : 0, 3, -1, 1);
-                    std::vector<T> scratch(static_cast<std::size_t>(
-                        objective_scratch(d, moved & 1, moved & 2)));
+                    std::vector<T> scratch(
+                        static_cast<std::size_t>(objective_scratch(d, moved & 1, moved & 2)));
                     std::vector<double> expected(static_cast<std::size_t>(n));
-                    cbo_kernels<T>().evaluate(info.id, x.data(), n, d, moved & 1 ? shift.data() : nullptr,
-                                              moved & 2 ? rotation.data() : nullptr, scratch.data(),
-                                              expected.data());
+                    cbo_kernels<T>().evaluate(
+                        info.id, x.data(), n, d, moved & 1 ? shift.data() : nullptr,
+                        moved & 2 ? rotation.data() : nullptr, scratch.data(), expected.data());
                     const auto dx = on_device(q, x), dshift = on_device(q, shift);
                     const auto drotation = on_device(q, rotation);
                     const Array<T> dscratch(q, n * d);
@@ -399,18 +412,20 @@ TEST_CASE("more rows than threads in the grid") {
     cuda_emu_seed(1);
     const auto q = make_queue();
     const index_t n = 300000, d = 4;
-    const auto x = random_numbers<float>(n * d, 1), lo = std::vector<float>(4, -5), hi = std::vector<float>(4, 5);
+    const auto x = random_numbers<float>(n * d, 1), lo = std::vector<float>(4, -5),
+               hi = std::vector<float>(4, 5);
     const auto step = std::vector<float>{1, 2, 3, 4};
-    const auto dx = on_device(q, x), dlo = on_device(q, lo), dhi = on_device(q, hi), dstep = on_device(q, step);
+    const auto dx = on_device(q, x), dlo = on_device(q, lo), dhi = on_device(q, hi),
+               dstep = on_device(q, step);
     CboSteps<float> steps(q, n, d, 1);
     const Array<double> f(q, n), w(q, n), y_f(q, n);
     const Array<float> z(q, n * d);
-    evaluate_resident<float>(*q, ObjectiveId::rastrigin, dx.data(), n, d, dhi.data(), nullptr, z.data(),
-                             f.data());
+    evaluate_resident<float>(*q, ObjectiveId::rastrigin, dx.data(), n, d, dhi.data(), nullptr,
+                             z.data(), f.data());
     std::vector<float> scratch(static_cast<std::size_t>(objective_scratch(d, true, false)));
     std::vector<double> expected(static_cast<std::size_t>(n));
-    cbo_kernels<float>().evaluate(ObjectiveId::rastrigin, x.data(), n, d, hi.data(), nullptr, scratch.data(),
-                                  expected.data());
+    cbo_kernels<float>().evaluate(ObjectiveId::rastrigin, x.data(), n, d, hi.data(), nullptr,
+                                  scratch.data(), expected.data());
     CHECK(same_bits(on_host(f), expected));
     const auto best = steps.tidy(f.data(), nullptr, n);
     CHECK(best.row == std::min_element(expected.begin(), expected.end()) - expected.begin());
@@ -423,7 +438,8 @@ TEST_CASE("more rows than threads in the grid") {
     steps.remember(dx.data(), f.data(), nullptr, nullptr, n, 0, z.data(), y_f.data(), nullptr);
     CHECK(same_bits(on_host(z), x));
     Move<float> m;
-    m.d = d, m.isotropic = true, m.drift = 0.1f, m.diffusion = 0.2f, m.truncation = 2, m.draw = {{1, 2}, 3, 4};
+    m.d = d, m.isotropic = true, m.drift = 0.1f, m.diffusion = 0.2f, m.truncation = 2,
+    m.draw = {{1, 2}, 3, 4};
     Move<float> cpu = m;
     auto moved = x;
     cpu.x = moved.data(), cpu.center = step.data(), cpu.lower = lo.data(), cpu.upper = hi.data();
@@ -442,10 +458,13 @@ TEST_CASE_TEMPLATE("algebra on the queue, row-major", T, double, float) {
         const Array<T> c(q, 20);
         std::vector<T> expected(20);
         // 4 x 3 and 3 x 5, or what is stored as 3 x 4 and 5 x 3
-        gemm<T>(ta, tb, 4, 5, 3, T(2), a.data(), ta ? 4 : 3, b.data(), tb ? 3 : 5, T(0), expected.data(), 5);
-        gemm<T>(*q, ta, tb, 4, 5, 3, T(2), da.data(), ta ? 4 : 3, db.data(), tb ? 3 : 5, T(0), c.data(), 5);
+        gemm<T>(ta, tb, 4, 5, 3, T(2), a.data(), ta ? 4 : 3, b.data(), tb ? 3 : 5, T(0),
+                expected.data(), 5);
+        gemm<T>(*q, ta, tb, 4, 5, 3, T(2), da.data(), ta ? 4 : 3, db.data(), tb ? 3 : 5, T(0),
+                c.data(), 5);
         const T* got = c.fetch();
-        for (index_t i = 0; i < 20; ++i) CHECK(got[i] == doctest::Approx(expected[static_cast<std::size_t>(i)]));
+        for (index_t i = 0; i < 20; ++i)
+            CHECK(got[i] == doctest::Approx(expected[static_cast<std::size_t>(i)]));
     }
     const Array<T> gram(q, 9);
     for (index_t k = 0; k < 9; ++k) gram.mirror()[k] = k % 4 == 0 ? T(1) : T(7);
@@ -462,8 +481,8 @@ TEST_CASE_TEMPLATE("algebra on the queue, row-major", T, double, float) {
     CHECK(l[6] * l[6] + l[7] * l[7] + l[8] * l[8] == doctest::Approx(before[8]));
     const auto indefinite = on_device(q, std::vector<T>{1, 0, 2, 1});
     CHECK_FALSE(potrf<T>(*q, 2, indefinite.data(), 2));
-    CHECK_THROWS_AS(gemm<T>(*q, false, false, index_t{1} << 31, 1, 1, T(1), da.data(), 1, db.data(), 1,
-                            T(0), gram.data(), 1),
+    CHECK_THROWS_AS(gemm<T>(*q, false, false, index_t{1} << 31, 1, 1, T(1), da.data(), 1, db.data(),
+                            1, T(0), gram.data(), 1),
                     std::invalid_argument);
 }
 

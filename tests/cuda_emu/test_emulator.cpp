@@ -311,12 +311,18 @@ TEST_CASE("the libraries compute column-major on the handle's stream") {
     const auto l = download(q, 4, s);
     CHECK(l == std::vector<double>{2, 1, l[2], 3}); // the upper triangle is not looked at
     // A leading dimension that reaches beyond the allocation.
-    dies([&] { (void)cublasDgemm(blas, CUBLAS_OP_N, CUBLAS_OP_N, 2, 2, 2, &one, p, 3, p, 2, &zero, q,
-                                 2); },
-         "cublas gemm, A: out of bounds");
-    dies([&] { (void)cublasDgemm(blas, CUBLAS_OP_N, CUBLAS_OP_N, 2, 2, 2, &one, a, 2, p, 2, &zero, q,
-                                 2); },
-         "a host address where device memory is needed");
+    dies(
+        [&] {
+            (void)cublasDgemm(blas, CUBLAS_OP_N, CUBLAS_OP_N, 2, 2, 2, &one, p, 3, p, 2, &zero, q,
+                              2);
+        },
+        "cublas gemm, A: out of bounds");
+    dies(
+        [&] {
+            (void)cublasDgemm(blas, CUBLAS_OP_N, CUBLAS_OP_N, 2, 2, 2, &one, a, 2, p, 2, &zero, q,
+                              2);
+        },
+        "a host address where device memory is needed");
     CHECK(cublasDgemm(blas, CUBLAS_OP_N, CUBLAS_OP_N, 2, 2, 2, &one, p, 1, p, 2, &zero, q, 2) ==
           CUBLAS_STATUS_INVALID_VALUE);
     for (void* m : {static_cast<void*>(p), static_cast<void*>(q), static_cast<void*>(work),

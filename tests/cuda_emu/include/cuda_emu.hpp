@@ -2,8 +2,8 @@
 //
 // The stand-ins cuda_runtime.h, cublas_v2.h and cusolverDn.h of this folder come before the CUDA
 // toolkit on the include path; .cu files then compile with `g++ -x c++` and run on the CPU, with
-// checks that a GPU does not make. Whatever a real device would corrupt or ignore aborts here with a
-// line on stderr that begins with "cuda_emu:".
+// checks that a GPU does not make. Whatever a real device would corrupt or ignore aborts here with
+// a line on stderr that begins with "cuda_emu:".
 #pragma once
 
 #include <cstddef>
@@ -13,14 +13,14 @@
 
 // ---- for tests ---------------------------------------------------------------------------------
 #pragma GCC visibility push(default)
-extern "C" { // also reached through ctypes
-void cuda_emu_seed(std::uint64_t seed);           // order of lanes, warps, blocks and streams
-void cuda_emu_memory_limit(std::size_t bytes);    // of device memory; 0: none
-void cuda_emu_fail_call(long n);                  // the n-th API call from now fails once; 0: none
-void cuda_emu_catch_faults();                     // again, after somebody else took SIGSEGV
-long cuda_emu_calls();                            // API calls so far
-long cuda_emu_releases();                         // those of them that give something back
-long cuda_emu_live();                             // allocations, streams, events, handles alive
+extern "C" {                                   // also reached through ctypes
+void cuda_emu_seed(std::uint64_t seed);        // order of lanes, warps, blocks and streams
+void cuda_emu_memory_limit(std::size_t bytes); // of device memory; 0: none
+void cuda_emu_fail_call(long n);               // the n-th API call from now fails once; 0: none
+void cuda_emu_catch_faults();                  // again, after somebody else took SIGSEGV
+long cuda_emu_calls();                         // API calls so far
+long cuda_emu_releases();                      // those of them that give something back
+long cuda_emu_live();                          // allocations, streams, events, handles alive
 }
 #pragma GCC visibility pop
 
@@ -41,7 +41,7 @@ struct Site { // where a thread waits
 bool injected(bool releases = false); // counts one API call; true: it shall fail
 void enqueue(CUstream_st* stream, std::function<void()> work);
 void synchronise(CUstream_st* stream);
-void alive(long change);                               // of the count behind cuda_emu_live
+void alive(long change); // of the count behind cuda_emu_live
 
 // Checks when work is given: `bytes` from p lie inside one live device allocation.
 void require_device(const void* p, std::size_t bytes, const char* what);
