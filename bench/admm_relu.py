@@ -1,6 +1,7 @@
 """admm_relu beside cvxpy + Clarabel, SCS and scikit-learn's MLPClassifier.
 
-python bench/admm_relu.py [--peers] [--tables s,gated,spread,path,estimators,wide] [--json FILE]
+python bench/admm_relu.py [--peers] [--quick] [--jsonl FILE]
+    [--tables s,gated,spread,path,estimators,wide]
 
 Every record holds seconds (wall and CPU), objective, gap, violation and iterations. Peers that are
 missing are skipped with a message; the slow ones run only with --peers.
@@ -326,19 +327,22 @@ TABLES = {
 }
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tables", default="s,gated,spread,path,estimators")
     parser.add_argument("--peers", action="store_true")
-    parser.add_argument("--json")
-    chosen = parser.parse_args()
+    parser.add_argument("--quick", action="store_true", help="tables s and gated only")
+    parser.add_argument("--jsonl", help="append one record per line to this file")
+    chosen = parser.parse_args(argv)
     print(f"fastopt {fastopt.__version__}, numpy {np.__version__}, {platform.machine()}")
-    for name in chosen.tables.split(","):
+    RECORDS.clear()
+    for name in ["s", "gated"] if chosen.quick else chosen.tables.split(","):
         TABLES[name](chosen.peers)
-    if chosen.json:
-        with open(chosen.json, "w") as out:
+    if chosen.jsonl:
+        with open(chosen.jsonl, "a", encoding="utf-8") as out:
             out.writelines(json.dumps(one) + "\n" for one in RECORDS)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 from _common import machine, versions
 
-from fastopt import _backend, _demo, _nist
+from fastopt import _backend, _demo_nist, _nist
 
-SOLVERS = {**_demo.SOLVERS, **_demo.PEERS}
+SOLVERS = {**_demo_nist.SOLVERS, **_demo_nist.PEERS}
 
 
 def seconds_per_point(problem: _nist.Problem) -> float:
@@ -50,7 +50,7 @@ def run(
         budget = budget_per_dimension * problem.dim
         for seed in seeds:
             for solver in SOLVERS:
-                fit = _demo.fit(problem, solver, seed, budget)
+                fit = _demo_nist.fit(problem, solver, seed, budget)
                 yield {
                     "bench": "nist",
                     "set": name,
@@ -119,12 +119,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sets", nargs="+", choices=_nist.NAMES, metavar="NAME")
     parser.add_argument("--jsonl", type=Path, metavar="FILE", help="append the records")
     options = parser.parse_args(argv)
-    names = options.sets or (_demo.QUICK if options.quick else _nist.NAMES)
+    names = options.sets or (_demo_nist.QUICK if options.quick else _nist.NAMES)
     if options.seeds < 1:
         parser.error(f"--seeds must be at least 1, got {options.seeds}")
     if options.budget is not None and options.budget < 100:
         parser.error(f"--budget must be at least 100, got {options.budget}")
-    budget = options.budget or (5000 if options.quick else _demo.EVALUATIONS_PER_DIMENSION)
+    budget = options.budget or (5000 if options.quick else _demo_nist.EVALUATIONS_PER_DIMENSION)
     records = []
     for record in run(names, range(options.seeds), budget):
         records.append(record)

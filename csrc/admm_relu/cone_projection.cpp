@@ -19,59 +19,48 @@ double norm2(index_t n, const double* x) { return std::sqrt(dot(n, x, x)); }
 
 } // namespace
 
-struct ConeProjector::Scratch {
-    Scratch(index_t n, index_t d)
-        : xv(static_cast<std::size_t>(group * n)), block(static_cast<std::size_t>(group * d)),
-          c(static_cast<std::size_t>(d)), mu(static_cast<std::size_t>(d)),
-          row(static_cast<std::size_t>(d)) {}
+struct ConeProjector::Scratch { // one for each thread: project calls no other parallel loop
+    void fit(index_t n, index_t d) {
+        xv.resize(static_cast<std::size_t>(group * n));
+        block.resize(static_cast<std::size_t>(group * d));
+        for (auto* x : {&c, &mu, &row}) x->resize(static_cast<std::size_t>(d));
+    }
     std::vector<double> xv, block, c, mu, row;
     std::vector<index_t> candidates;
 };
 
-// Borrows a scratch for one task.
-class ConeProjector::Lease {
-  public:
-    explicit Lease(const ConeProjector& owner) : owner_(owner) {
-        const std::lock_guard<std::mutex> lock(owner.mutex_);
-        if (!owner.idle_.empty()) {
-            scratch_ = std::move(owner.idle_.back());
-            owner.idle_.pop_back();
-        } else {
-            scratch_ = std::make_unique<Scratch>(owner.n_, owner.d_);
-        }
-    }
-    ~Lease() {
-        const std::lock_guard<std::mutex> lock(owner_.mutex_);
-        owner_.idle_.push_back(std::move(scratch_));
-    }
-    Lease(const Lease&) = delete;
-    Lease& operator=(const Lease&) = delete;
-    Scratch& operator*() const { return *scratch_; }
-
-  private:
-    const ConeProjector& owner_;
-    std::unique_ptr<Scratch> scratch_;
-};
-
 ConeProjector::ConeProjector(index_t n, index_t d, index_t n_gates, const double* x,
-                             const double* gates, int threads)
+                             const double* gates, int threads, std::vector<double> radius)
     : n_(n), d_(d), p_(n_gates), threads_(threads), x_(checked_product(n, d)),
-      sign_(checked_product(n_gates, n)) {
+      sign_(checked_product(n_gates, n)), radius_(std::move(radius)) {
     for (index_t j = 0; j < n; ++j) {
         const double length = norm2(d, x + j * d);
+        if (!radius_.empty()) inverse_length_.push_back(length > 0 ? 1 / length : 1.0);
         for (index_t k = 0; k < d; ++k) x_[j * d + k] = length > 0 ? x[j * d + k] / length : 0.0;
     }
     for (index_t i = 0; i < n_gates * n; ++i) sign_[i] = 2 * gates[i] - 1;
 }
 
-ConeProjector::~ConeProjector() = default;
+double ConeProjector::reach(const double* v) const {
+    double sum = 0;
+    for (std::size_t k = 0; k < radius_.size(); ++k) sum += radius_[k] * std::abs(v[k]);
+    return sum;
+}
 
-// Appends a row to the active set; false when it depends on those already there.
-bool ConeProjector::add(index_t gate, index_t row, ActiveSet& s, Scratch& w) const {
+// Appends a row (with the signs of v) to the active set; false when it depends on those there.
+bool ConeProjector::add(index_t gate, index_t row, const double* v, ActiveSet& s,
+                        Scratch& w) const {
     const index_t k = s.size(), d = d_;
     if (k >= d) return false;
     const double sign = sign_[gate * n_ + row];
     for (index_t i = 0; i < d; ++i) w.row[i] = sign * x_[row * d + i];
+    if (!radius_.empty()) {
+        for (index_t i = 0; i < d; ++i)
+            w.row[i] -= std::copysign(radius_[i] * inverse_length_[row], v[i]);
+        const double size = norm2(d, w.row.data());
+        if (!(size > 0)) return false;
+        for (index_t i = 0; i < d; ++i) w.row[i] /= size;
+    }
     s.r.resize(static_cast<std::size_t>((k + 1) * d));
     double* column = s.r.data() + k * d;
     std::fill(column, column + d, 0.0);
@@ -160,21 +149,22 @@ void ConeProjector::warm(index_t gate, const double* r, ActiveSet& s, double* v,
 }
 
 // The worst violated rows of one block, at most max(2 d, 24), worst first.
-index_t ConeProjector::collect(index_t gate, const double* xv, double tolerance, Scratch& w) const {
+index_t ConeProjector::collect(index_t gate, const double* xv, double h, double tolerance,
+                               Scratch& w) const {
     const double* sign = sign_.data() + gate * n_;
     w.candidates.clear();
     for (index_t j0 = 0; j0 < n_; j0 += 64) { // a quick look at 64 rows, then at each
         const index_t j1 = std::min(n_, j0 + 64);
         int any = 0;
-        for (index_t j = j0; j < j1; ++j) any |= sign[j] * xv[j] < -tolerance;
+        for (index_t j = j0; j < j1; ++j) any |= slack(sign, j, xv[j], h) < -tolerance;
         if (!any) continue;
         for (index_t j = j0; j < j1; ++j)
-            if (sign[j] * xv[j] < -tolerance) w.candidates.push_back(j);
+            if (slack(sign, j, xv[j], h) < -tolerance) w.candidates.push_back(j);
     }
     const auto found = static_cast<index_t>(w.candidates.size());
     const auto keep = std::min(found, std::max<index_t>(2 * d_, 24));
     const auto worse = [&](index_t a, index_t b) {
-        const double x = sign[a] * xv[a], y = sign[b] * xv[b];
+        const double x = slack(sign, a, xv[a], h), y = slack(sign, b, xv[b], h);
         return x < y || (x == y && a < b);
     };
     std::partial_sort(w.candidates.begin(), w.candidates.begin() + keep, w.candidates.end(), worse);
@@ -188,23 +178,25 @@ void ConeProjector::refine(index_t gate, const double* r, ActiveSet& s, double* 
     const index_t d = d_;
     const double* sign = sign_.data() + gate * n_;
     const double tolerance = feasibility * norm2(d, r);
-    index_t budget = 20 * d + 200; // additions; Lawson-Hanson ends by itself but for rounding
+    index_t budget = (radius_.empty() ? 20 : 100) * d +
+                     200; // additions; Lawson-Hanson ends by itself but for rounding
     for (;;) {
-        const index_t found = collect(gate, xv, tolerance, w);
+        const index_t found = collect(gate, xv, reach(v), tolerance, w);
         if (found == 0) return;
         bool changed = false;
         while (budget > 0) {
             double worst = -tolerance;
+            const double h = reach(v);
             index_t entering = -1;
             for (std::size_t k = 0; k < w.candidates.size(); ++k) {
                 const index_t j = w.candidates[k];
-                const double value = sign[j] * dot(d, x_.data() + j * d, v);
+                const double value = slack(sign, j, dot(d, x_.data() + j * d, v), h);
                 if (value < worst) worst = value, entering = static_cast<index_t>(k);
             }
             if (entering < 0) break;
             const index_t j = w.candidates[entering];
             const index_t before = s.size();
-            if (!add(gate, j, s, w)) { // dependent: satisfied with the others, up to rounding
+            if (!add(gate, j, v, s, w)) { // dependent: satisfied with the others, up to rounding
                 w.candidates.erase(w.candidates.begin() + entering);
                 continue;
             }
@@ -213,10 +205,11 @@ void ConeProjector::refine(index_t gate, const double* r, ActiveSet& s, double* 
             index_t more = d >= 60 ? std::min(found / 4, (d - before) / 2) - 1 : 0;
             for (std::size_t k = 0; more > 0 && k < w.candidates.size(); ++k) {
                 const index_t other = w.candidates[k];
-                if (other == j || sign[other] * dot(d, x_.data() + other * d, v) >= -tolerance)
+                if (other == j ||
+                    slack(sign, other, dot(d, x_.data() + other * d, v), h) >= -tolerance)
                     continue;
                 if (std::find(s.rows.begin(), s.rows.end(), other) == s.rows.end() &&
-                    add(gate, other, s, w))
+                    add(gate, other, v, s, w))
                     --more;
             }
             warm(gate, r, s, v, w);
@@ -230,8 +223,8 @@ void ConeProjector::project(index_t count, const double* r, double level,
                             std::vector<ActiveSet>& sets, double* v, double* norm) const {
     const index_t d = d_, n = n_;
     parallel_for((count + group - 1) / group, threads_, [&](index_t b) {
-        const Lease lease(*this);
-        Scratch& w = *lease;
+        static thread_local Scratch w;
+        w.fit(n, d);
         index_t open[group], m = 0;
         for (index_t k = b * group; k < std::min(count, (b + 1) * group); ++k) {
             double* vk = v + k * d;
@@ -291,9 +284,11 @@ std::vector<double> ConeProjector::face_basis(const ActiveSet& set) const {
 double ConeProjector::violation(index_t gate, const double* v) const {
     const double length = norm2(d_, v);
     if (!(length > 0)) return 0;
+    const double* sign = sign_.data() + gate * n_;
+    const double h = reach(v);
     double worst = 0;
     for (index_t j = 0; j < n_; ++j)
-        worst = std::max(worst, -sign_[gate * n_ + j] * dot(d_, x_.data() + j * d_, v));
+        worst = std::max(worst, -slack(sign, j, dot(d_, x_.data() + j * d_, v), h));
     return worst / length;
 }
 

@@ -4,11 +4,14 @@
 // Dual active set (Lawson-Hanson): v = r + N_S' mu, mu >= 0, N_S v = 0, where N_S holds the active
 // rows of E_i X. Each block keeps N_S' = Q R from call to call: iterations of a solver move r a
 // little, and most blocks then need no change. Rows are normalised, which leaves the cone alone.
+//
+// With a radius e the cone is that of the samples with a box of half-widths e around each,
+//     K_i = {v : E_i X v >= e'|v|} = {v : (E_ij x_j - e o s)'v >= 0 for all j and signs s}.
+// Of its exponentially many rows the worst at v have s = sign(v), so that the active set finds
+// them.
 #pragma once
 
 #include <cstdint>
-#include <memory>
-#include <mutex>
 #include <vector>
 
 #include "backend/backend.hpp"
@@ -18,7 +21,7 @@ namespace fastopt {
 
 // The active rows of one block and their factor; the state of a warm start.
 struct ActiveSet {
-    std::vector<index_t> rows;
+    std::vector<index_t> rows; // samples; with a radius one may come with several signs
     std::vector<double> mu;
     std::vector<double> q; // |S| orthonormal vectors of length d
     std::vector<double> r; // column j of R at r[j * d]
@@ -30,8 +33,7 @@ class ConeProjector {
   public:
     // X (n x d) and D (P x n) are read here only.
     ConeProjector(index_t n, index_t d, index_t n_gates, const double* x, const double* gates,
-                  int threads);
-    ~ConeProjector();
+                  int threads, std::vector<double> radius = {});
 
     // For blocks b = 0 .. count - 1 (gate b % P) of length d: v_b = Proj_K(r_b) and its norm; zero
     // when the norm is at most `level`, which is often proved without a look at all the rows.
@@ -41,27 +43,31 @@ class ConeProjector {
     // An orthonormal basis (rows, (d - |S|) x d) of the face {v : N_S v = 0}.
     std::vector<double> face_basis(const ActiveSet& set) const;
 
-    // max_j -(E_i X v)_j / (||x_j|| ||v||) for one block.
+    // max_j (e'|v| - (E_i X v)_j) / (||x_j|| ||v||) for one block, at least 0.
     double violation(index_t gate, const double* v) const;
 
     index_t d() const { return d_; }
 
   private:
     struct Scratch;
-    class Lease;
     void warm(index_t gate, const double* r, ActiveSet& s, double* v, Scratch& w) const;
     void refine(index_t gate, const double* r, ActiveSet& s, double* v, double* xv,
                 Scratch& w) const;
-    bool add(index_t gate, index_t row, ActiveSet& s, Scratch& w) const;
+    bool add(index_t gate, index_t row, const double* v, ActiveSet& s, Scratch& w) const;
     void remove(index_t k, ActiveSet& s) const;
-    index_t collect(index_t gate, const double* xv, double tolerance, Scratch& w) const;
+    index_t collect(index_t gate, const double* xv, double reach, double tolerance,
+                    Scratch& w) const;
+    // (E_i X v)_j / ||x_j|| - e'|v| / ||x_j||, given the first term without its sign and e'|v|
+    double slack(const double* sign, index_t j, double xv, double reach) const {
+        return radius_.empty() ? sign[j] * xv : sign[j] * xv - reach * inverse_length_[j];
+    }
+    double reach(const double* v) const; // e'|v|
 
     index_t n_, d_, p_;
     int threads_;
-    Buffer<double> x_;    // unit rows (zero rows stay zero)
-    Buffer<double> sign_; // E (P x n)
-    mutable std::mutex mutex_;
-    mutable std::vector<std::unique_ptr<Scratch>> idle_;
+    Buffer<double> x_;                            // unit rows (zero rows stay zero)
+    Buffer<double> sign_;                         // E (P x n)
+    std::vector<double> radius_, inverse_length_; // e (d) and 1 / ||x_j||, or empty
 };
 
 } // namespace fastopt

@@ -30,10 +30,19 @@ template <class T>
 Design<T>::Design(index_t n, index_t d, index_t n_gates, index_t c, const T* x, const T* gates,
                   int threads)
     : n_(n), d_(d), p_(n_gates), c_(c), x_(x), gates_(gates), threads_(threads),
-      work_(checked_product(checked_product(c, n_gates), n)) {}
+      work_(d == 1 ? c * n : checked_product(checked_product(c, n_gates), n)) {}
 
 template <class T> void Design<T>::forward(const T* e, T* z) {
     const index_t rows = c_ * p_;
+    if (d_ == 1) { // z_kj = x_j (e_k'D)_j
+        parallel_for(tiles(n_, row_tile), threads_, [&](index_t b) {
+            const index_t first = b * row_tile, w = std::min(row_tile, n_ - first);
+            gemm(false, false, c_, w, p_, T(1), e, p_, gates_ + first, n_, T(0), z + first, n_);
+            for (index_t k = 0; k < c_; ++k)
+                for (index_t j = first; j < first + w; ++j) z[k * n_ + j] *= x_[j];
+        });
+        return;
+    }
     parallel_for(tiles(n_, row_tile), threads_, [&](index_t b) {
         const index_t first = b * row_tile, w = std::min(row_tile, n_ - first);
         T* tile = work_.data() + first * rows; // (c P, w)
@@ -52,6 +61,17 @@ template <class T> void Design<T>::forward(const T* e, T* z) {
 
 template <class T> void Design<T>::adjoint(const T* q, T* g) {
     const index_t rows = c_ * p_;
+    if (d_ == 1) { // g_k = D (x o q_k)
+        parallel_for(c_, threads_, [&](index_t k) {
+            for (index_t j = 0; j < n_; ++j) work_[k * n_ + j] = x_[j] * q[k * n_ + j];
+        });
+        parallel_for(tiles(p_, gate_tile), threads_, [&](index_t b) {
+            const index_t first = b * gate_tile, w = std::min(gate_tile, p_ - first);
+            gemm(false, true, c_, w, n_, T(1), work_.data(), n_, gates_ + first * n_, n_, T(0),
+                 g + first, p_);
+        });
+        return;
+    }
     const index_t nr = tiles(rows, gate_tile), nc = tiles(d_, column_tile);
     parallel_for(nr, threads_, [&](index_t b) {
         for (index_t r = b * gate_tile; r < std::min(rows, (b + 1) * gate_tile); ++r) {
@@ -192,7 +212,7 @@ template <class T> void GraphProjection<T>::factorise() {
     });
     if (!tiled_potrf(n, a, threads))
         throw BackendError("the system I + gamma F'F is not positive definite in this precision: "
-                           "use dtype='float64'");
+                           "raise beta or rho, or use dtype='float64'");
     if (!explicit_inverse_) return;
     tiled_inverse(n, a, threads);
     product_.set_diagonal_tiles(a);

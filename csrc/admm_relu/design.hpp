@@ -40,7 +40,7 @@ template <class T> class Design {
     index_t n_, d_, p_, c_;
     const T *x_, *gates_;
     int threads_;
-    Buffer<T> work_; // (c P, n)
+    Buffer<T> work_; // (c P, n), or (c, n) for one column
 };
 
 // Projection on the graph of F: given (a, b), the u that minimises

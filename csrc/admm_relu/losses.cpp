@@ -9,16 +9,18 @@
 #include "core/vmath.hpp"
 
 namespace fastopt {
+
+double sigmoid(double x) {
+    const double e = vexp(x < 0 ? x : -x);
+    return x < 0 ? e / (1 + e) : 1 / (1 + e);
+}
+
 namespace {
 
 constexpr index_t row_block = 512;
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
 double softplus(double x) { return x > 0 ? x + std::log1p(vexp(-x)) : std::log1p(vexp(x)); }
-double sigmoid(double x) {
-    const double e = vexp(x < 0 ? x : -x);
-    return x < 0 ? e / (1 + e) : 1 / (1 + e);
-}
 double entropy_term(double p) { return p > 0 ? p * std::log(p) : 0.0; } // p log p
 double clip(double x, double lo, double hi) { return x < lo ? lo : x > hi ? hi : x; }
 

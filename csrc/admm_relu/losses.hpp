@@ -33,10 +33,10 @@ class Loss {
     LossKind kind() const { return kind_; }
     const std::vector<double>& y() const { return y_; }
     index_t size() const { return n_ * c_; }
+    double weight(index_t j) const { return weights_.empty() ? 1.0 : weights_[j]; }
 
   private:
     template <class F> double sum_rows(F f) const;
-    double weight(index_t j) const { return weights_.empty() ? 1.0 : weights_[j]; }
 
     LossKind kind_;
     index_t n_, c_;
@@ -46,5 +46,7 @@ class Loss {
 };
 
 LossKind loss_kind(const std::string& name); // throws for an unknown name
+
+double sigmoid(double x);
 
 } // namespace fastopt

@@ -15,7 +15,8 @@ namespace fastopt {
 namespace {
 
 constexpr index_t penalty_checks[] = {50, 150, 400};
-constexpr index_t group = 16;         // blocks per task
+constexpr index_t group = 16; // blocks per task
+constexpr index_t row_tile = 256;
 constexpr index_t largest_cone = 128; // d up to which the final weights are made feasible
 constexpr index_t check_every = 10;
 
@@ -49,45 +50,56 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
     Buffer<T> q(checked_product(nb, n)), xt(n * d), work(checked_product(nb, n));
     Buffer<double> v(size), v_prev(size), lambda(size), c(d * d), fz(m), theta(m), zero(m);
     std::vector<double> part(static_cast<std::size_t>(4 * tiles));
+    std::vector<double> answer;
+    index_t next_check = 0;
     AdmmResult result;
     double primal = unlimited, dual = unlimited, rv = 1, rs = 1;
     const double rz = squared ? 1 : program_.loss.typical_curvature();
 
     // The value of the network whose neurons are the blocks of v: what its ReLUs really predict.
-    const auto network_value = [&] {
-        parallel_for((m + 4095) / 4096, threads, [&](index_t t) {
-            std::fill(fz.data() + t * 4096, fz.data() + std::min(m, (t + 1) * 4096), 0.0);
+    const auto network_value = [&](const double* at) {
+        parallel_for((n + row_tile - 1) / row_tile, threads, [&](index_t t) { // reads X once
+            const index_t first = t * row_tile, w = std::min(row_tile, n - first);
+            std::vector<double> pre(static_cast<std::size_t>(nb * w));
+            gemm(false, true, nb, w, d, 1.0, at, d, program_.x() + first * d, d, 0.0, pre.data(),
+                 w);
+            for (index_t k = 0; k < shape.c; ++k) std::fill_n(fz.data() + k * n + first, w, 0.0);
+            for (index_t k = 0; k < nb; ++k) {
+                const double sign = k < nb / shape.signs ? 1 : -1;
+                double* out = fz.data() + k / p % shape.c * n + first;
+                for (index_t j = 0; j < w; ++j)
+                    out[j] += pre[k * w + j] > 0 ? sign * pre[k * w + j] : 0.0;
+            }
         });
-        std::vector<double> pre(static_cast<std::size_t>(n));
-        for (index_t k = 0; k < nb; ++k) {
-            const double* vk = v.data() + k * d;
-            if (!(dot(d, vk, vk) > 0)) continue;
-            const double sign = k < nb / shape.signs ? 1 : -1;
-            gemv(false, n, d, 1.0, program_.x(), d, vk, 0.0, pre.data());
-            double* out = fz.data() + k / p % shape.c * n;
-            for (index_t j = 0; j < n; ++j) out[j] += pre[j] > 0 ? sign * pre[j] : 0.0;
-        }
-        return program_.loss.value(fz.data()) + beta * program_.penalty(v.data());
+        return program_.loss.value(fz.data()) + beta * program_.penalty(at);
     };
     double fun = program_.objective(v.data(), beta, fz.data());
+    // The network that stands for v, its value and a bound: with feasible weights and the bound of
+    // the cones in few columns, else the value of what the ReLUs predict and the gated bound.
+    const auto evaluate = [&](index_t nit) {
+        const bool cones = shape.cone && d <= largest_cone;
+        answer.assign(v.data(), v.data() + size);
+        if (!std::all_of(answer.begin(), answer.end(), [](double x) { return std::isfinite(x); }))
+            std::fill(answer.begin(), answer.end(), 0.0);
+        if (cones) program_.make_feasible(answer.data());
+        fun = cones ? program_.objective(answer.data(), beta, fz.data())
+                    : network_value(answer.data());
+        for (index_t i = 0; i < m; ++i) fz[i] = zeta[i];
+        program_.loss.gradient(fz.data(), theta.data());
+        if (!program_.loss.smooth() && nit > 0)
+            for (index_t i = 0; i < m; ++i) theta[i] = rz * mu[i];
+        const double bound = program_.dual(theta.data(), beta, !cones);
+        if (!(bound > result.dual)) return;
+        result.dual = bound;
+        result.theta.assign(theta.data(), theta.data() + m);
+    };
     const auto finish = [&](Status status, index_t nit) {
         result.status = status, result.nit = nit, result.rho = rv, result.rho_cone = rs;
-        if (shape.cone && d <= largest_cone) {
-            program_.make_feasible(v.data());
-            fun = program_.objective(v.data(), beta, fz.data());
-            for (index_t i = 0; i < m; ++i) fz[i] = zeta[i];
-            program_.loss.gradient(fz.data(), theta.data());
-            if (!program_.loss.smooth())
-                for (index_t i = 0; i < m; ++i) theta[i] = rz * mu[i];
-            result.dual = rounded_bound(program_.dual(theta.data(), beta), fun);
-            result.theta.assign(theta.data(), theta.data() + m);
-        } else {
-            fun = network_value();
-        }
-        result.fun = fun;
-        result.weights.assign(v.data(), v.data() + size);
-        result.penalty = program_.penalty(v.data());
-        result.violation = program_.violation(v.data());
+        evaluate(nit);
+        result.fun = fun, result.dual = rounded_bound(result.dual, fun);
+        result.penalty = program_.penalty(answer.data());
+        result.violation = program_.violation(answer.data());
+        result.weights = std::move(answer);
         return result;
     };
     const auto record = [&](index_t nit) {
@@ -109,10 +121,7 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
         result.beta_max = reach = program_.beta_max();
         if (beta >= reach) return finish(Status::converged, 0);
     } else {
-        Buffer<double> g(size);
-        program_.pull_back(theta.data(), g.data());
-        for (index_t k = 0; k < nb; ++k)
-            reach = std::max(reach, std::sqrt(dot(d, g.data() + k * d, g.data() + k * d)));
+        reach = program_.gated_dual_norm(theta.data());
         if (beta >= reach) return finish(Status::converged, 0);
     }
     const double rms_t = std::sqrt(dot(m, theta.data(), theta.data()) / m);
@@ -227,13 +236,18 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
         dual = std::sqrt(moved / std::max(size_l, 1e-300));
         if (!std::isfinite(moved)) return finish(Status::not_finite, k + 1);
         if (monitor.wanted() || (o.record_history && (k + 1) % check_every == 0)) {
-            fun = network_value();
+            fun = network_value(v.data());
             record(k + 1);
         }
         if (monitor.wanted() &&
             monitor.stop({k + 1, size, v.data(), fun, -unlimited, primal, dual}))
             return finish(Status::stopped_by_callback, k + 1);
-        if (k > 0 && primal <= o.tol && dual <= o.tol) return finish(Status::converged, k + 1);
+        if (k > 0 && primal <= o.tol && dual <= o.tol && k >= next_check) { // and near the optimum?
+            evaluate(k + 1);
+            if (d > largest_cone || fun - result.dual <= o.gap_tol * std::abs(fun))
+                return finish(Status::converged, k + 1);
+            next_check = k + std::max<index_t>(10, k / 4);
+        }
         if (seconds() > o.maxtime) return finish(Status::maxtime, k + 1);
 
         if (!shape.cone || o.rho_cone > 0 ||

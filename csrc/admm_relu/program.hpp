@@ -12,6 +12,7 @@
 #include "admm_relu/cone_projection.hpp"
 #include "admm_relu/design.hpp"
 #include "admm_relu/losses.hpp"
+#include "admm_relu/robust.hpp"
 #include "core/interfaces.hpp"
 #include "core/status.hpp"
 
@@ -22,8 +23,12 @@ struct ProgramShape {
     bool cone = true;            // E_i X v >= 0
     int signs = 2;               // v and w, or v alone
     bool single_columns = false; // blocks of one column each (then n_gates = 1)
+    bool robust = false;         // against perturbed samples: predictions are slopes (robust.hpp)
 
     index_t width() const { return single_columns ? 1 : d; }
+    index_t outputs() const { return robust ? d : c; }
+    index_t predictions() const { return outputs() * n; }
+    index_t dual_size() const { return predictions() + (robust ? 2 * n : 0); }
     index_t half() const { return c * n_gates * d; }
     index_t size() const { return signs * half(); }
     index_t blocks() const { return size() / width(); }
@@ -31,10 +36,14 @@ struct ProgramShape {
 
 class Program {
   public:
-    // Keeps the pointers: X (n x d), gates D (P x n).
-    Program(const ProgramShape& shape, const double* x, const double* gates, Loss loss,
-            int threads);
+    // Keeps the pointers: X (n x d), gates D (P x n). `radius` (d): of a robust program, else
+    // empty.
+    Program(const ProgramShape& shape, const double* x, const double* gates, Loss loss, int threads,
+            const std::vector<double>& radius = {});
 
+    double value(const double* z) const;             // L(z)
+    void gradient(const double* z, double* t) const; // a dual point in dL(z)
+    double conjugate(const double* t) const;         // L*(t)
     // z = F v; L(z) + beta sum ||v_b||.
     double objective(const double* v, double beta, double* z);
     void predict(const double* v, double* z);   // z = F v
@@ -42,16 +51,22 @@ class Program {
     double penalty(const double* v) const;      // sum ||v_b||
     // max_b ||Proj_K(-F't)_b||: at most beta exactly when t is dual feasible.
     double dual_norm(const double* t, double level);
-    // The smallest beta at which the zero network is optimal: the dual norm of L'(0). Kept.
+    // The same without the cones: no less, and cheap in many columns.
+    double gated_dual_norm(const double* t);
+    // The smallest beta at which the zero network is optimal: the dual norm of L'(0), which is a
+    // bound from above for a robust program, whose loss has a kink there. Kept.
     double beta_max();
-    // The best value -L*(tau t) over the multiples of t that are feasible.
-    double dual(const double* t, double beta);
+    // The best value -L*(tau t) over the multiples of t that are feasible, by the norm or by the
+    // gated one (a bound too, if a lower one).
+    double dual(const double* t, double beta, bool gated = false);
     double violation(const double* v) const;
     // w <- Proj_K(w) block by block.
     void make_feasible(double* w);
 
     const ProgramShape shape;
     const Loss loss;
+    const std::unique_ptr<const RobustLoss> robust; // null: no perturbations
+    const std::vector<double> ones;                 // the design of a robust program
     Design<double> design;
     ConeProjector& cones(); // made when first asked for
     int threads() const { return threads_; }
@@ -61,12 +76,25 @@ class Program {
   private:
     const double *x_, *gates_;
     int threads_;
+    std::vector<double> radius_;
     std::unique_ptr<ConeProjector> cones_;
     std::vector<ActiveSet> dual_sets_;
-    Buffer<double> work_, projected_;
+    Buffer<double> work_, projected_, turned_;
     std::vector<double> norm_, scaled_;
     double beta_max_ = -1;
 };
+
+// Weights of a robust program (signs, P, d) as its design takes them, (signs, d, P), and back.
+template <class T> void to_design(const ProgramShape& s, const T* weights, T* turned) {
+    for (index_t i = 0; i < s.signs * s.n_gates; ++i)
+        for (index_t k = 0, g = i % s.n_gates, first = (i - g) * s.d; k < s.d; ++k)
+            turned[first + k * s.n_gates + g] = weights[i * s.d + k];
+}
+template <class T> void from_design(const ProgramShape& s, const T* turned, T* weights) {
+    for (index_t i = 0; i < s.signs * s.n_gates; ++i)
+        for (index_t k = 0, g = i % s.n_gates, first = (i - g) * s.d; k < s.d; ++k)
+            weights[i * s.d + k] = turned[first + k * s.n_gates + g];
+}
 
 constexpr double unlimited = std::numeric_limits<double>::infinity();
 
@@ -111,7 +139,7 @@ struct AdmmHistory {
 struct AdmmResult {
     Status status = Status::running;
     std::vector<double> weights; // (signs, c, P, d)
-    std::vector<double> theta;   // (c, n): the dual point of the best bound
+    std::vector<double> theta;   // (c, n), or a robust program's: the dual point of the bound
     double fun = 0, dual = -unlimited, penalty = 0, violation = 0, beta_max = 0, rho = 0;
     double rho_cone = 0;
     index_t nit = 0, newton_steps = 0, factorisations = 0, cg_iterations = 0;

@@ -31,11 +31,11 @@ double length(index_t n, const double* a) { return std::sqrt(dot(n, a, a)); }
 
 template <class T> struct SplittingSolver<T>::State {
     State(Program& p, const AdmmOptions& o, double b, bool split_loss)
-        : program(p), options(o), beta(b), size(p.shape.size()), m(p.shape.c * p.shape.n),
+        : program(p), options(o), beta(b), size(p.shape.size()), m(p.shape.predictions()),
           split(split_loss ? m : 0), r(size + split), rn(size + split), a(size), target(m), u(size),
-          zeta(m), v(size), v_prev(size), z(m), z_prev(m), u64(size), zeta64(m), r64(size + split),
-          fz(m), theta(m), trial(size), best(size), polished(size),
-          norm(static_cast<std::size_t>(p.shape.blocks())),
+          turned(p.robust ? 2 * size : 0), zeta(m), v(size), v_prev(size), z(m), z_prev(m),
+          u64(size), zeta64(m), r64(size + split), fz(m), theta(p.shape.dual_size()), trial(size),
+          best(size), polished(size), norm(static_cast<std::size_t>(p.shape.blocks())),
           sets(p.shape.cone ? static_cast<std::size_t>(p.shape.blocks()) : 0) {}
 
     Program& program;
@@ -43,7 +43,7 @@ template <class T> struct SplittingSolver<T>::State {
     const double beta;
     const index_t size, m, split; // weights; predictions; predictions when the loss is split
     double rv = 1, rz = 1;
-    Buffer<T> r, rn, a, target, u, zeta;
+    Buffer<T> r, rn, a, target, u, turned, zeta;
     Buffer<double> v, v_prev, z, z_prev, u64, zeta64, r64, fz, theta, trial, best, polished;
     std::vector<double> norm;
     std::vector<ActiveSet> sets;
@@ -95,27 +95,28 @@ template <class T> struct SplittingSolver<T>::State {
     }
 
     void bound(const double* prediction) { // the dual value that a prediction's gradient certifies
-        program.loss.gradient(prediction, theta.data());
+        program.gradient(prediction, theta.data());
         bound();
     }
     void bound() {
         const double value = program.dual(theta.data(), beta);
         if (value > best_dual) {
             best_dual = value;
-            best_theta.assign(theta.data(), theta.data() + m);
+            best_theta.assign(theta.data(), theta.data() + theta.size());
         }
     }
 
     // r = v - F'L'(F v)/rv: the fixed point that belongs to an optimal v.
     void fixed_point(const double* at, double* out) {
         program.predict(at, fz.data());
-        program.loss.gradient(fz.data(), theta.data());
+        program.gradient(fz.data(), theta.data());
         program.pull_back(theta.data(), out);
         for (index_t i = 0; i < size; ++i) out[i] = at[i] - out[i] / rv;
     }
 
     // Newton steps from v while the objective after the prox falls; true when one was accepted.
     bool polish(index_t& steps) {
+        if (program.robust) return false;
         Buffer<double> point(size), next(size), step(size), from(size);
         std::copy(v.data(), v.data() + size, point.data());
         std::vector<ActiveSet> face(sets);
@@ -149,6 +150,26 @@ template <class T> struct SplittingSolver<T>::State {
         return true;
     }
 
+    // u = the projection of a, zeta = F u.
+    void project(GraphProjection<T>& graph, bool want_zeta, double tolerance) {
+        if (!program.robust)
+            return graph.project(a.data(), target.data(), u.data(), zeta.data(), want_zeta,
+                                 tolerance);
+        to_design(program.shape, a.data(), turned.data());
+        graph.project(turned.data(), target.data(), turned.data() + size, zeta.data(), want_zeta,
+                      tolerance);
+        from_design(program.shape, turned.data() + size, u.data());
+    }
+
+    // z = prox_{L/rz}(r_z); of a robust loss with its dual point.
+    void loss_prox() {
+        const double* from = r64.data() + size;
+        if (program.robust)
+            program.robust->prox(from, rz, z.data(), theta.data());
+        else
+            program.loss.prox(from, rz, z.data());
+    }
+
     // The state that has v (and F v) as its prox, with the multipliers that the gradient says.
     void restart() {
         fixed_point(v.data(), r64.data());
@@ -177,11 +198,13 @@ SplittingSolver<T>::SplittingSolver(Program& program, const double* x, const dou
     : program_(program) {
     const ProgramShape& s = program.shape;
     if constexpr (std::is_same_v<T, float>) {
-        x_ = Buffer<T>(s.n * s.d), gates_ = Buffer<T>(s.n_gates * s.n);
-        for (index_t i = 0; i < s.n * s.d; ++i) x_[i] = static_cast<T>(x[i]);
+        const index_t d = program.design.d();
+        if (program.robust) x = program.ones.data();
+        x_ = Buffer<T>(s.n * d), gates_ = Buffer<T>(s.n_gates * s.n);
+        for (index_t i = 0; i < s.n * d; ++i) x_[i] = static_cast<T>(x[i]);
         for (index_t i = 0; i < s.n_gates * s.n; ++i) gates_[i] = static_cast<T>(gates[i]);
-        design_ = std::make_unique<Design<T>>(s.n, s.d, s.n_gates, s.c, x_.data(), gates_.data(),
-                                              program.threads());
+        design_ = std::make_unique<Design<T>>(s.n, d, s.n_gates, s.outputs(), x_.data(),
+                                              gates_.data(), program.threads());
         graph_ = std::make_unique<GraphProjection<T>>(*design_, s.signs, max_dense);
     } else {
         graph_ = std::make_unique<GraphProjection<T>>(program.design, s.signs, max_dense);
@@ -199,7 +222,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
     const auto seconds = [&] {
         return std::chrono::duration<double>(Clock::now() - began).count();
     };
-    const bool squared = program_.loss.kind() == LossKind::squared;
+    const bool squared = program_.loss.kind() == LossKind::squared && !program_.robust;
     const ProgramShape& shape = program_.shape;
     GraphProjection<T>& graph = *graph_;
     State s(program_, o, beta, !squared);
@@ -241,6 +264,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         norm2_x += dot(shape.d, program_.x() + j * shape.d, program_.x() + j * shape.d);
     s.rz = squared ? 1 : program_.loss.typical_curvature();
     s.rv = o.rho > 0 ? o.rho : 20 * s.rz * norm2_x / shape.d * beta / result.beta_max;
+    if (program_.robust) s.rz *= norm2_x / (shape.n * shape.d); // slopes instead of values
     if (!(s.rv > 0)) s.rv = 1;
     if (warm && o.rho <= 0 && last_rv_ > 0) s.rv = last_rv_, s.rz = last_rz_; // and its factor
 
@@ -271,14 +295,14 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
     for (index_t k = 0; k < o.maxiter; ++k) {
         monitor.poll();
         for (index_t i = 0; i < size + s.split; ++i) s.r64[i] = s.r[i];
-        s.prox(s.r64.data(), s.v.data(), s.sets);                                // v
-        if (!squared) program_.loss.prox(s.r64.data() + size, s.rz, s.z.data()); // z
+        s.prox(s.r64.data(), s.v.data(), s.sets); // v
+        if (!squared) s.loss_prox();              // z
         for (index_t i = 0; i < size; ++i) s.a[i] = static_cast<T>(2 * s.v[i] - s.r64[i]);
         for (index_t i = 0; i < s.split; ++i)
             s.target[i] = static_cast<T>(2 * s.z[i] - s.r64[size + i]);
         const bool check = (k + 1) % check_every == 0 || k + 1 == o.maxiter;
-        graph.project(s.a.data(), s.target.data(), s.u.data(), s.zeta.data(), check || !squared,
-                      std::max(1e-11, std::min(1e-4, 0.02 * primal))); // u, zeta = F u
+        s.project(graph, check || !squared,
+                  std::max(1e-11, std::min(1e-4, 0.02 * primal))); // u, zeta = F u
         for (index_t i = 0; i < size; ++i) s.u64[i] = s.u[i];
         for (index_t i = 0; i < m; ++i) s.zeta64[i] = s.zeta[i];
         const T relax = static_cast<T>(o.relaxation);
@@ -287,15 +311,19 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         for (index_t i = 0; i < s.split; ++i)
             s.rn[size + i] = s.r[size + i] + relax * (s.zeta[i] - static_cast<T>(s.z[i]));
 
-        const double size_v = std::max(length(size, s.v.data()), 1e-300);
-        primal = distance(size, s.u64.data(), s.v.data()) / size_v;
+        const double size_v = length(size, s.v.data()),
+                     off = distance(size, s.u64.data(), s.v.data());
+        primal = size_v > 0 ? off / size_v : unlimited;
         dual = distance(size, s.v.data(), s.v_prev.data()) /
                std::max(distance(size, s.r64.data(), s.v.data()), 1e-300);
         s.watch();
 
         if (check || monitor.wanted()) s.take(s.v.data());
-        if (check && program_.loss.smooth()) s.bound(s.zeta64.data());
-        if (check && !program_.loss.smooth()) { // the subgradient at z that its prox found
+        if (check && program_.robust) {
+            s.bound();
+        } else if (check && program_.loss.smooth()) {
+            s.bound(s.zeta64.data());
+        } else if (check) { // the subgradient at z that its prox found
             for (index_t i = 0; i < m; ++i) s.theta[i] = s.rz * (s.r64[size + i] - s.z[i]);
             s.bound();
         }
@@ -306,7 +334,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
             newton_wait *= 2;
         }
         if (check || polished) record(k + 1);
-        if (!std::isfinite(primal)) return finish(Status::not_finite, k + 1);
+        if (!std::isfinite(off)) return finish(Status::not_finite, k + 1);
         if (monitor.wanted() &&
             monitor.stop({k + 1, size, s.best.data(), s.best_fun, s.best_dual, primal, dual}))
             return finish(Status::stopped_by_callback, k + 1);

@@ -49,7 +49,8 @@ class PyProgram {
   public:
     PyProgram(Rows<double> x, Rows<double> gates, const Rows<double>& y,
               const std::optional<Rows<double>>& weights, const std::string& loss, double parameter,
-              bool cone, int signs, bool single_columns, int threads)
+              bool cone, int signs, bool single_columns, const std::optional<Rows<double>>& radius,
+              int threads)
         : x_(std::move(x)), gates_(std::move(gates)) {
         FASTOPT_REQUIRE(x_.ndim() == 2 && gates_.ndim() == 2 && y.ndim() == 2,
                         "X, gates and Y must have two dimensions");
@@ -65,14 +66,24 @@ class PyProgram {
         FASTOPT_REQUIRE(signs == 1 || signs == 2, "signs must be 1 or 2");
         FASTOPT_REQUIRE(!single_columns || (shape.n_gates == 1 && !cone),
                         "single columns go with one gate and no cone");
+        shape.robust = radius.has_value();
+        std::vector<double> reach = radius ? vector_of(*radius) : std::vector<double>();
+        const LossKind kind = loss_kind(loss);
+        if (shape.robust) {
+            FASTOPT_REQUIRE(radius->size() == shape.d, "radius must have d entries");
+            FASTOPT_REQUIRE(shape.c == 1 && cone, "a robust program has one output and cones");
+            FASTOPT_REQUIRE(kind == LossKind::squared || kind == LossKind::logistic ||
+                                kind == LossKind::hinge || kind == LossKind::squared_hinge,
+                            "there is no robust form of loss '" + loss + "'");
+        }
         const py::gil_scoped_release nogil;
         program_ = std::make_unique<Program>(
             shape, x_.data(), gates_.data(),
-            Loss(loss_kind(loss), shape.n, shape.c, {y.data(), y.data() + y.size()},
+            Loss(kind, shape.n, shape.c, {y.data(), y.data() + y.size()},
                  weights ? std::vector<double>(weights->data(), weights->data() + weights->size())
                          : std::vector<double>(),
                  parameter, threads),
-            threads);
+            threads, reach);
     }
 
     py::dict solve(const std::string& method, double beta, const std::string& dtype,
@@ -83,6 +94,8 @@ class PyProgram {
         FASTOPT_REQUIRE(method == "splitting" || method == "paper",
                         "method must be 'splitting' or 'paper', got '" + method + "'");
         FASTOPT_REQUIRE(beta > 0, "beta must be positive");
+        FASTOPT_REQUIRE(!program_->robust || method == "splitting",
+                        "a robust program needs method 'splitting'");
         FASTOPT_REQUIRE(!warm || warm->size() == program_->shape.size(),
                         "warm must have " + std::to_string(program_->shape.size()) + " entries");
         PyAdmmMonitor watch(monitor.is_none() ? py::object() : monitor);
@@ -99,38 +112,44 @@ class PyProgram {
     }
 
     double dual_norm(const Rows<double>& t, double level) {
-        check_predictions(t);
+        check_dual(t);
         const py::gil_scoped_release nogil;
         return program_->dual_norm(t.data(), level);
     }
     double dual(const Rows<double>& t, double beta) {
-        check_predictions(t);
+        check_dual(t);
         const py::gil_scoped_release nogil;
         return program_->dual(t.data(), beta);
     }
     double conjugate(const Rows<double>& t) const {
-        check_predictions(t);
-        return program_->loss.conjugate(t.data());
+        check_dual(t);
+        return program_->conjugate(t.data());
     }
     double loss(const Rows<double>& z) const {
         check_predictions(z);
-        return program_->loss.value(z.data());
+        return program_->value(z.data());
     }
     py::array_t<double> gradient(const Rows<double>& z) const {
         check_predictions(z);
-        py::array_t<double> out(z.size());
-        program_->loss.gradient(z.data(), out.mutable_data());
-        return out.reshape({program_->shape.c, program_->shape.n});
+        const ProgramShape& s = program_->shape;
+        py::array_t<double> out(s.dual_size());
+        program_->gradient(z.data(), out.mutable_data());
+        return out.reshape({s.dual_size() / s.n, s.n});
     }
     py::array_t<double> prox(const Rows<double>& r, double rho) const {
         check_predictions(r);
+        const ProgramShape& s = program_->shape;
         py::array_t<double> out(r.size());
-        program_->loss.prox(r.data(), rho, out.mutable_data());
-        return out.reshape({program_->shape.c, program_->shape.n});
+        std::vector<double> t(static_cast<std::size_t>(s.dual_size()));
+        if (program_->robust)
+            program_->robust->prox(r.data(), rho, out.mutable_data(), t.data());
+        else
+            program_->loss.prox(r.data(), rho, out.mutable_data());
+        return out.reshape({s.outputs(), s.n});
     }
     double objective(const Rows<double>& v, double beta) {
         check_weights(v);
-        std::vector<double> z(static_cast<std::size_t>(program_->shape.c * program_->shape.n));
+        std::vector<double> z(static_cast<std::size_t>(program_->shape.predictions()));
         const py::gil_scoped_release nogil;
         return program_->objective(v.data(), beta, z.data());
     }
@@ -161,8 +180,13 @@ class PyProgram {
     }
 
     void check_predictions(const Rows<double>& t) const {
-        FASTOPT_REQUIRE(t.size() == program_->shape.c * program_->shape.n,
-                        "the array must have the shape (n_outputs, n)");
+        FASTOPT_REQUIRE(t.size() == program_->shape.predictions(),
+                        "the array must have the shape (n_outputs, n), or (d, n) if robust");
+    }
+    void check_dual(const Rows<double>& t) const {
+        FASTOPT_REQUIRE(t.size() == program_->shape.dual_size(),
+                        "the dual point must have the shape (n_outputs, n), or (d + 2, n) if "
+                        "robust");
     }
     void check_weights(const Rows<double>& v) const {
         FASTOPT_REQUIRE(v.size() == program_->shape.size(),
@@ -245,10 +269,10 @@ void bind_admm_relu(py::module_& m) {
     py::class_<PyProgram>(m, "ReluProgram")
         .def(py::init<Rows<double>, Rows<double>, const Rows<double>&,
                       const std::optional<Rows<double>>&, const std::string&, double, bool, int,
-                      bool, int>(),
+                      bool, const std::optional<Rows<double>>&, int>(),
              "X"_a, "gates"_a, "Y"_a, "weights"_a = py::none(), "loss"_a = "squared",
              "parameter"_a = 1.0, "cone"_a = true, "signs"_a = 2, "single_columns"_a = false,
-             "threads"_a = 0)
+             "radius"_a = py::none(), "threads"_a = 0)
         .def("solve", &PyProgram::solve, "method"_a, "beta"_a, "dtype"_a, "options"_a,
              "warm"_a = py::none(), "monitor"_a = py::none())
         .def("dual_norm", &PyProgram::dual_norm, "theta"_a, "level"_a = 0.0)

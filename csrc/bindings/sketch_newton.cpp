@@ -150,7 +150,9 @@ py::array run_sketch(const DataMatrix<T>& a, SketchOptions o,
     const Buffer<T> out(checked_product(o.size, a.cols));
     {
         const T* s = factors ? factors->data() : nullptr;
+        PyMonitor signals{py::object()};
         const py::gil_scoped_release nogil;
+        const ScopedPoll poll([&] { signals.poll(); });
         sketch<T>(a, s, o, out.data());
     }
     return share(out, {o.size, a.cols});
@@ -305,6 +307,7 @@ py::dict run_newton(const py::object& functions, const Rows<double>& x0, index_t
     o.maxiter = get("maxiter").cast<index_t>(), o.maxfev = get("maxfev").cast<index_t>();
     o.maxtime = get("maxtime").cast<double>();
     o.scale = get("scale").cast<bool>(), o.record_history = get("record_history").cast<bool>();
+    o.second_order = get("second_order").cast<bool>();
 
     PyFunctions problem(functions, x0.size(), m, o.kkt.threads);
     PyNewtonMonitor watch(monitor);
@@ -416,8 +419,10 @@ void bind_sketch_newton(py::module_& m) {
                 SketchOptions o;
                 o.key = {k0, k1}, o.threads = threads;
                 std::vector<double> p;
+                PyMonitor signals{py::object()};
                 {
                     const py::gil_scoped_release nogil;
+                    const ScopedPoll poll([&] { signals.poll(); });
                     p = a.single ? row_probabilities<float>(a.f32, nullptr, o)
                                  : row_probabilities<double>(a.f64, nullptr, o);
                 }

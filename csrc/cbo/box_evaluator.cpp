@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <type_traits>
 
 #include "core/error.hpp"
 
@@ -43,7 +45,10 @@ template <class T> HybridOptions BoxEvaluator<T>::hybrid_options() {
     h.n_particles = options_.n_particles;
     h.polish = options_.polish;
     h.maxfev = options_.maxfev;
-    h.tol = options_.tol, h.atol = options_.atol;
+    // A user's 1e-8 is below what float32 can show.
+    h.tol = options_.tol > 0 ? std::max(options_.tol, 8.0 * std::numeric_limits<T>::epsilon()) : 0;
+    h.atol = options_.atol;
+    h.coarse = std::is_same_v<T, float>;
     h.key = options_.key;
     if (!problem_.x0.empty()) {
         h.x0.resize(free_.size());

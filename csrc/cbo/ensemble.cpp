@@ -503,6 +503,8 @@ template <class T> void Ensemble<T>::finish(CboResult<T>& result) {
     result.population = x_.take();
     result.energies = f_.take();
     result.weights = w_.take();
+    if (options_.samples) // the sample, not the consensus that moved it
+        std::fill_n(result.weights.data(), result.weights.size(), 1.0 / static_cast<double>(n_));
     result.consensus = c_;
 }
 

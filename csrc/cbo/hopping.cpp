@@ -39,9 +39,9 @@ void accumulate(double* __restrict out, const double* const* rows, const double*
 } // namespace
 
 Hopping::Hopping(index_t d, const std::vector<double>& cells)
-    : d_(d), full_(d <= full_limit), cells_(cells), c_(d), step_path_(d), covariance_path_(d),
-      covariance_(full_ ? d * d : d), factor_(covariance_.size()), mean_y_(d), mean_z_(d),
-      noise_(cells.empty() ? 0 : d) {}
+    : d_(d), full_(d <= full_limit), cells_(cells), c_(d), best_point_(d), step_path_(d),
+      covariance_path_(d), covariance_(full_ ? d * d : d), factor_(covariance_.size()), mean_y_(d),
+      mean_z_(d), noise_(cells.empty() ? 0 : d) {}
 
 // Everything that follows from d and n: weights, rates and lengths (the tutorial's table 1).
 void Hopping::prepare() {
@@ -292,7 +292,10 @@ double Hopping::spread() const {
 void Hopping::judge(const double* f) {
     const std::int64_t history = static_cast<std::int64_t>(best_history_.size());
     const double best = f[order_[0]];
-    best_ = std::min(best_, best);
+    if (best < best_) {
+        best_ = best;
+        std::copy_n(&x_[order_[0] * d_], d_, best_point_.begin());
+    }
     best_history_[(generation_ - 1) % history] = best;
     median_history_[(generation_ - 1) % history] = f[order_[n_ / 2]];
     const double width = spread();

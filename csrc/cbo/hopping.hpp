@@ -32,12 +32,14 @@ class Hopping {
     index_t size() const { return n_; }
     index_t generation() const { return generation_; }
     double best() const { return best_; } // of this restart
+    const double* best_point() const { return best_point_.data(); }
     double step_size() const { return s_; }
     double spread() const; // largest standard deviation of a coordinate
 
     template <class Archive> void visit(Archive& a) {
         a("h.n", n_), a("h.generation", generation_), a("h.factored", factored_);
-        a("h.s", s_), a("h.best", best_), a("h.finished", finished_);
+        a("h.s", s_), a("h.best", best_), a("h.best_point", best_point_),
+            a("h.finished", finished_);
         a("h.consensus", c_), a("h.covariance", covariance_), a("h.factor", factor_);
         a("h.step_path", step_path_), a("h.covariance_path", covariance_path_);
         a("h.best_history", best_history_), a("h.median_history", median_history_);
@@ -65,7 +67,7 @@ class Hopping {
     std::int64_t generation_ = 0, factored_ = 0; // of this restart; of the last factorisation
     double s_ = 0, best_ = 0;
     bool finished_ = true;
-    std::vector<double> c_, step_path_, covariance_path_;
+    std::vector<double> c_, best_point_, step_path_, covariance_path_;
     std::vector<double> covariance_, factor_; // upper triangles by rows, C and A'; or diagonals
     std::vector<double> best_history_, median_history_; // rings over generations
     std::vector<double> x_;

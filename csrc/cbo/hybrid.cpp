@@ -19,24 +19,36 @@ constexpr double refine_step = 0.01;  // ... that starts from the best point
 constexpr double polish_spread = 1e-2, final_spread = 1e-4; // of P
 constexpr double swarm_share = 0.25, swarm_leading_share = 0.75;
 constexpr double local_share = 0.10, local_leading_share = 0.30;
-constexpr std::size_t ends_for_agreement = 4; // one and three that confirm it
-constexpr double zero_scale = 1e-6;           // of the range of f, below which |f| counts as zero
+constexpr double zero_scale = 1e-6;        // of f's scale, below which |f| counts as zero ...
+constexpr double coarse_zero_scale = 1;    // ... in float32
+constexpr double same_place = 1e-3;        // of the box, within which two ends are one minimum
+constexpr double least_rank = 1e100;       // ranks of infeasible points lie above
+constexpr double coarse_difference = 5e-3; // step of differences in float32: its epsilon^(1/3)
 
 // Streams of random numbers within one step.
 enum Stream : std::uint32_t { normals = 0, centre = 2, uniforms = 3, batches = 4, start_point = 7 };
 
-double finite_range(const std::vector<double>& f) {
-    double low = infinity, high = -infinity;
-    for (double v : f)
-        if (std::isfinite(v)) low = std::min(low, v), high = std::max(high, v);
-    return high > low ? high - low : 0;
+// How far the median of the values lies above the least: what f is worth in most of the box.
+double scale_of(std::vector<double> f) {
+    const auto finite =
+        std::partition(f.begin(), f.end(), [](double v) { return std::abs(v) < least_rank; });
+    if (finite == f.begin()) return 0;
+    const auto middle = f.begin() + (finite - f.begin()) / 2;
+    std::nth_element(f.begin(), middle, finite);
+    return *middle - *std::min_element(f.begin(), finite);
+}
+
+LbfgsOptions lbfgs_options(const HybridOptions& o) {
+    LbfgsOptions options;
+    if (o.coarse) options.difference = coarse_difference, options.central = true;
+    return options;
 }
 
 } // namespace
 
 Hybrid::Hybrid(index_t d, HybridOptions options)
-    : d_(d), o_(std::move(options)), best_point_(d, 0.5), ends_(ends_for_agreement, infinity),
-      hopping_(d, o_.cells), swarm_(d), lbfgs_(d), point_(d) {
+    : d_(d), o_(std::move(options)), best_point_(d, 0.5), ends_(d), global_ends_(d),
+      hopping_(d, o_.cells), swarm_(d), lbfgs_(d, lbfgs_options(o_)), point_(d) {
     if (o_.n_particles <= 0)
         o_.n_particles = 4 + static_cast<index_t>(3 * vlog(static_cast<double>(d)));
     o_.n_particles = std::max<index_t>(o_.n_particles, 4);
@@ -60,7 +72,7 @@ Status Hybrid::step(const Evaluate& evaluate) {
             point_ = o_.x0;
         const LocalResult found = search_from(point_, evaluate);
         complete = found.complete;
-        if (found.converged) ended(found.f);
+        if (found.converged) ended(found.f, point_.data());
     }
     if (!complete) return Status::maxfev;
     ++iteration_;
@@ -106,9 +118,9 @@ bool Hybrid::hop(const Evaluate& evaluate) {
     if (!evaluated(hopping_.particles(), hopping_.size(), values_.data(), evaluate)) return false;
     hopping_.update(values_.data());
     energies_ = values_;
-    if (restarts_ == 1 && hopping_.generation() == 1) range_ = finite_range(values_);
+    if (restarts_ == 1 && hopping_.generation() == 1) scale_ = scale_of(values_);
     particles_ = static_cast<int>(Regime::hopping);
-    if (hopping_.finished() && !refining_) ended(hopping_.best());
+    if (hopping_.finished() && !refining_) ended(hopping_.best(), hopping_.best_point());
     mature_ = mature_ || hopping_.finished() || nfev() >= head_start * d_;
     return true;
 }
@@ -126,7 +138,7 @@ bool Hybrid::swarm(const Evaluate& evaluate) {
     }
     if (runs_ == 0 || (contracted && swarm_.spread() < final_spread)) {
         const index_t n = std::max<index_t>(4, d_) << std::min<std::int64_t>(runs_, 20);
-        if (runs_ > 0 && !unsettled_) ended(swarm_.best());
+        if (runs_ > 0 && !unsettled_) ended(swarm_.best(), swarm_.consensus());
         swarm_.restart(n, draw(uniforms));
         polished_ = unsettled_ = false;
         ++runs_;
@@ -193,18 +205,40 @@ void Hybrid::note(const double* u, index_t n, const double* f) {
     }
 }
 
-void Hybrid::ended(double f) {
-    std::rotate(ends_.begin(), ends_.begin() + 1, ends_.end());
-    ends_.back() = f;
+void Hybrid::ended(double f, const double* u) {
+    ends_.add(f, u);
+    if (regime() == Regime::hopping || regime() == Regime::swarm) global_ends_.add(f, u);
 }
 
-// The last searches, independent of each other, all ended at the best value: within atol + tol |f|,
-// or within rounding of the range of f, which also serves a minimum of zero.
+// The last searches, independent of each other, all ended at the best value; the last restarts of H
+// and P alone are enough, since most local searches end in a local minimum where there are many.
 bool Hybrid::agreed() const {
     if (!std::isfinite(best_)) return false;
-    const double ceiling =
-        best_ + o_.atol + o_.tol * std::max(std::abs(best_), zero_scale * range_);
-    return std::all_of(ends_.begin(), ends_.end(), [&](double f) { return f <= ceiling; });
+    const double close = best_ + o_.atol + o_.tol * std::abs(best_);
+    const double rounded = best_ + o_.tol * (o_.coarse ? coarse_zero_scale : zero_scale) * scale_;
+    return ends_.all_at(best_point_.data(), close, rounded) ||
+           global_ends_.all_at(best_point_.data(), close, rounded);
+}
+
+void Ends::add(double f, const double* u) {
+    const auto d = points_.size() / f_.size();
+    std::rotate(f_.begin(), f_.begin() + 1, f_.end());
+    std::rotate(points_.begin(), points_.begin() + d, points_.end());
+    f_.back() = f;
+    std::copy(u, u + d, points_.end() - d);
+}
+
+// Within atol + tol |f|; a minimum of zero has no |f| to measure by, and the scale of f takes its
+// place, but only for ends at the best point: a local minimum may be small beside a penalty.
+bool Ends::all_at(const double* best, double close, double rounded) const {
+    const std::size_t d = points_.size() / f_.size();
+    for (std::size_t e = 0; e < f_.size(); ++e) {
+        if (f_[e] <= close) continue;
+        if (!(f_[e] <= rounded)) return false;
+        for (std::size_t k = 0; k < d; ++k)
+            if (std::abs(points_[e * d + k] - best[k]) > same_place) return false;
+    }
+    return true;
 }
 
 const std::vector<double>& Hybrid::population() const {

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "cbo/hopping.hpp"
@@ -39,8 +40,28 @@ struct HybridOptions {
     double tol = 1e-8, atol = 0; // of the agreement, see agreed()
     std::vector<double> x0;      // unit point: first polished, first centre of H; empty: none
     std::vector<double> cells;   // > 0: number of values of an integer coordinate; empty: none
+    bool coarse = false;         // f sees float32: wide central differences, earlier rounding
     Key key;
     LocalSearch local_search; // in place of L-BFGS-B
+};
+
+// Where the last searches that ended by their own tests did so.
+class Ends {
+  public:
+    static constexpr index_t count = 4; // one and three that confirm it
+
+    explicit Ends(index_t d)
+        : f_(count, std::numeric_limits<double>::infinity()), points_(count * d) {}
+
+    void add(double f, const double* u);
+    bool all_at(const double* best, double close, double rounded) const;
+
+    template <class Archive> void visit(Archive& a, const std::string& name) {
+        a(name, f_), a(name + "_points", points_);
+    }
+
+  private:
+    std::vector<double> f_, points_;
 };
 
 class Hybrid {
@@ -71,7 +92,8 @@ class Hybrid {
         a("restarts", restarts_), a("runs", runs_), a("polished", polished_),
             a("unsettled", unsettled_);
         a("mature", mature_), a("refining", refining_), a("refined", refined_);
-        a("range", range_), a("ends", ends_), a("energies", energies_);
+        a("scale", scale_), ends_.visit(a, "ends"), global_ends_.visit(a, "global_ends"),
+            a("energies", energies_);
         hopping_.visit(a);
         swarm_.visit(a);
     }
@@ -87,7 +109,7 @@ class Hybrid {
     bool evaluated(double* u, index_t n, double* f, const Evaluate& evaluate);
     void snap(double* u, index_t n) const;
     void note(const double* u, index_t n, const double* f);
-    void ended(double f);
+    void ended(double f, const double* u);
     bool agreed() const;
     Draw draw(std::uint32_t stream) const {
         return {o_.key, static_cast<std::uint64_t>(iteration_), stream};
@@ -107,8 +129,8 @@ class Hybrid {
     bool mature_ = false;                       // H had its head start
     bool refining_ = false;                     // H started from the best point
     double refined_ = std::numeric_limits<double>::infinity(); // ... the value of the last such
-    double range_ = 0;             // of the finite values of H's first generation
-    std::vector<double> ends_;     // values at which the last restarts ended
+    double scale_ = 0;        // of f: median - least of the feasible values of H's first generation
+    Ends ends_, global_ends_; // of all searches; of H and P
     std::vector<double> energies_; // of the last generation of H
 
     Hopping hopping_;

@@ -52,7 +52,8 @@ void solve(const double* a, const index_t* pivot, index_t n, double* b) {
 } // namespace
 
 Lbfgs::Lbfgs(index_t d, const LbfgsOptions& options)
-    : d_(d), m_(options.memory), rows_(std::min(d + 1, std::max(least_batch, largest_batch / d))),
+    : d_(d), m_(options.memory),
+      rows_(std::min((options.central ? 2 : 1) * d + 1, std::max(least_batch, largest_batch / d))),
       o_(options) {
     for (auto* v : {&x_, &g_, &x0_, &g0_, &direction_, &cauchy_, &breakpoints_, &reduced_})
         v->resize(d);
@@ -65,19 +66,22 @@ Lbfgs::Lbfgs(index_t d, const LbfgsOptions& options)
     order_.resize(d);
     free_.reserve(d);
     batch_.resize(rows_ * d);
-    values_.resize(d + 1);
+    values_.resize((options.central ? 2 : 1) * d + 1);
 }
 
-// f and its forward differences at x_: point 0 is x_, point i differs in the i-th free coordinate,
-// inward where the box ends. One batch unless d is large. False when there is no usable value.
+// f and its differences at x_, forward (inward where the box ends) or central (one-sided there).
+// Point 0 is x_, the next ones differ in one free coordinate each; one batch unless d is large.
+// False when there is no usable value.
 bool Lbfgs::gradient(const Evaluate& evaluate) {
-    const index_t n = static_cast<index_t>(free_.size()) + 1;
+    const index_t sides = o_.central ? 2 : 1;
+    const index_t n = sides * static_cast<index_t>(free_.size()) + 1;
     for (index_t first = 0; first < n; first += rows_) {
         const index_t rows = std::min(rows_, n - first);
         for (index_t i = 0; i < rows; ++i) {
             double* u = &batch_[i * d_];
             std::copy(x_.begin(), x_.end(), u);
-            if (first + i > 0) differ(u[free_[first + i - 1]]);
+            const index_t point = first + i - 1;
+            if (point >= 0) differ(u[free_[point / sides]], point % sides);
         }
         const index_t done = evaluate(batch_.data(), rows, values_.data() + first);
         nfev_ += done;
@@ -85,17 +89,25 @@ bool Lbfgs::gradient(const Evaluate& evaluate) {
     }
     f_ = values_[0];
     if (!std::isfinite(f_)) return false;
-    for (index_t i = 1; i < n; ++i) {
-        const index_t k = free_[i - 1];
-        double stepped = x_[k];
-        differ(stepped);
-        g_[k] = (values_[i] - f_) / (stepped - x_[k]);
+    for (index_t i = 0; i < static_cast<index_t>(free_.size()); ++i) {
+        const index_t k = free_[i];
+        double first = x_[k], last = x_[k];
+        differ(first, 0);
+        if (o_.central) differ(last, 1);
+        const double* f = &values_[1 + sides * i];
+        g_[k] = (f[0] - (o_.central ? f[1] : f_)) / (first - last);
         if (!std::isfinite(g_[k])) g_[k] = 0; // a wall of +inf: no information this way
     }
     return true;
 }
 
-void Lbfgs::differ(double& u) const { u += u + o_.difference > 1 ? -o_.difference : o_.difference; }
+void Lbfgs::differ(double& u, index_t side) const {
+    const double h = o_.difference;
+    if (o_.central)
+        u = side == 0 ? std::min(u + h, 1.0) : std::max(u - h, 0.0);
+    else
+        u += u + h > 1 ? -h : h;
+}
 
 double Lbfgs::projected_gradient() const {
     double largest = 0;

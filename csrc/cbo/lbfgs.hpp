@@ -1,6 +1,7 @@
 // Local search of the hybrid: L-BFGS-B (Byrd, Lu, Nocedal, Zhu, SIAM J. Sci. Comput. 16, 1995; the
-// projected subspace step of Morales, Nocedal, ACM TOMS 38, 2011) in the unit box, with forward
-// differences evaluated as one batch of d + 1 points. Defaults and tests are SciPy's.
+// projected subspace step of Morales, Nocedal, ACM TOMS 38, 2011) in the unit box, with
+// differences evaluated as one batch of d + 1 points (2 d + 1 if central). Defaults and tests are
+// SciPy's.
 #pragma once
 
 #include <functional>
@@ -18,7 +19,8 @@ struct LbfgsOptions {
     index_t memory = 10;      // pairs (s, y)
     double ftol = 2.22e-9;    // relative decrease of f that ends the search
     double gtol = 1e-5;       // projected gradient, infinity norm
-    double difference = 1e-8; // step of the forward differences
+    double difference = 1e-8; // step of the differences
+    bool central = false;     // differences on both sides, for values of few digits
     index_t max_trials = 20;  // evaluations of one line search
 };
 
@@ -39,7 +41,7 @@ class Lbfgs {
 
   private:
     bool gradient(const Evaluate& evaluate);
-    void differ(double& u) const;
+    void differ(double& u, index_t side) const;
     double projected_gradient() const;
     bool factor_middle();
     void cauchy_point();

@@ -50,10 +50,39 @@ Shape LdlSolver::factor(const KktSystem& k, bool same) {
     k_ = k;
     full_kkt(k, w_.data(), factor_.data());
     double largest = 0;
+    for (index_t i = 0; i < size * size; ++i) {
+        if (!std::isfinite(factor_[i])) return Shape::not_finite;
+    }
+    equilibrate();
     for (index_t i = 0; i < size * size; ++i) largest = std::fmax(largest, std::fabs(factor_[i]));
-    if (!std::isfinite(largest)) return Shape::singular;
     sytrf(size, factor_.data(), size, pivots_.data());
     return shape(std::numeric_limits<double>::epsilon() * static_cast<double>(size) * largest);
+}
+
+// Rows of one size: what counts as a zero pivot beside the largest entry then does not depend on
+// the units of x and c, or on how large a shift has become. (Congruence keeps the inertia.)
+void LdlSolver::equilibrate() {
+    const index_t size = k_.size();
+    scale_.assign(static_cast<std::size_t>(size), 1.0);
+    std::vector<double> change(scale_.size());
+    for (int pass = 0; pass < 3; ++pass) {
+        bool even = true;
+        for (index_t i = 0; i < size; ++i) {
+            const double* row = factor_.data() + i * size;
+            double largest = 0;
+            for (index_t j = 0; j < size; ++j) largest = std::fmax(largest, std::fabs(row[j]));
+            int exponent = 0;
+            std::frexp(largest, &exponent);
+            change[i] = largest > 0 ? std::ldexp(1.0, -exponent / 2) : 1.0;
+            even = even && change[i] == 1.0;
+        }
+        if (even) break;
+        for (index_t i = 0; i < size; ++i) {
+            scale_[i] *= change[i];
+            double* row = factor_.data() + i * size;
+            for (index_t j = 0; j < size; ++j) row[j] *= change[i] * change[j];
+        }
+    }
 }
 
 Shape LdlSolver::shape(double zero) const {
@@ -84,8 +113,9 @@ Shape LdlSolver::solve(const double* r, double, double* d) {
     std::vector<double> rest(static_cast<std::size_t>(size)), kd(rest.size());
     for (index_t i = 0; i < size; ++i) d[i] = 0, rest[i] = -r[i];
     for (int pass = 0; pass < 3; ++pass) { // one solve and at most two refinements
+        for (index_t i = 0; i < size; ++i) rest[i] *= scale_[i];
         sytrs(size, factor_.data(), size, pivots_.data(), rest.data());
-        for (index_t i = 0; i < size; ++i) d[i] += rest[i];
+        for (index_t i = 0; i < size; ++i) d[i] += scale_[i] * rest[i];
         if (pass == 2) break;
         gemv<double>(false, n, n, 1.0, w_.data(), n, d, 0.0, kd.data());
         for (index_t i = 0; i < n; ++i) kd[i] += k_.dw * d[i];

@@ -30,6 +30,7 @@ enum class Shape {
     right,
     singular,   // zero eigenvalues, or too few negative ones: raise dc, then dw
     indefinite, // too many negative eigenvalues: raise dw
+    not_finite, // K has entries that are no numbers
     inaccurate, // the solver gave up before the tolerance was met
 };
 

@@ -23,7 +23,9 @@ class LdlSolver final : public KktSolver {
     Shape shape(double zero) const; // from the blocks of D
     int threads_;
     KktSystem k_;
-    Buffer<double> w_, factor_;
+    void equilibrate();
+    Buffer<double> w_, factor_; // W; S K S = L D L'
+    std::vector<double> scale_; // S, powers of two
     std::vector<int> pivots_;
 };
 

@@ -16,6 +16,8 @@ constexpr double nu = 1.5;                 // eta1 *= nu^2, eta2 /= nu
 constexpr double largest_multiplier = 1e3; // of a least-squares start; larger ones start at zero
 constexpr int patience = 3;                // short steps, or failures, in a row
 constexpr double regular = 1e-8;           // dc for a rank-deficient Jacobian
+constexpr double negative = 1e-6;          // of |W|: curvature that is no rounding
+constexpr int most_saddles = 10;
 
 class Newton {
   public:
@@ -46,7 +48,11 @@ class Newton {
         for (;;) {
             const bool done = converged();
             if (k_ > 0 && tell()) return Status::stopped_by_callback;
-            if (done) return Status::converged;
+            if (done && !leave_saddle()) return Status::converged;
+            if (done) {
+                ++k_;
+                continue;
+            }
             if (k_ >= o_.maxiter) return Status::maxiter;
             if (Status st = escape(); st != Status::running) return st;
             const bool moved = o_.globalisation == Globalisation::adasketch ? paper_step() : step();
@@ -59,14 +65,18 @@ class Newton {
 
     Status start() {
         p_.x = x0_;
-        if (!s_.values(p_) || !s_.derivatives(p_)) {
-            best_ = p_, best_l_.assign(m_, 0.0);
-            p_.g.resize(n_), p_.j.resize(m_ * n_);
-            return Status::not_finite;
-        }
+        constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
+        p_.f = unknown, p_.c.assign(m_, unknown);
+        p_.g.assign(n_, unknown), p_.j.assign(m_ * n_, unknown);
+        best_ = p_, best_l_.assign(m_, 0.0);
+        best_residual_ = {unknown, unknown, unknown};
+        const bool known = s_.values(p_) && s_.derivatives(p_);
+        best_ = p_;
+        if (!known) return Status::not_finite;
         s_.choose_scale(p_);
         filter_.reset(norm_one(p_.c));
         reset_multipliers();
+        f0_ = p_.f;
         best_ = p_, best_l_ = l_, best_residual_ = s_.residual(p_, l_);
         // Square systems, and objectives that say nothing, are solved for c = 0 first.
         if (m_ > 0 && o_.globalisation != Globalisation::adasketch &&
@@ -90,10 +100,10 @@ class Newton {
             }
         }
         residual_ = r;
-        if (r.worst() < best_residual_.worst() ||
-            !(best_residual_.worst() == best_residual_.worst()))
+        const bool meets = r.worst() <= o_.tol, best_meets = best_residual_.worst() <= o_.tol;
+        if (meets != best_meets ? meets : r.absolute() <= best_residual_.absolute())
             best_ = p_, best_l_ = l_, best_residual_ = r;
-        if (r.worst() > o_.tol) return false;
+        if (!meets) return false;
         return r.dual_abs <= o_.tol || ++close_ > 2;
     }
 
@@ -105,8 +115,55 @@ class Newton {
                merit_.value(p_, l.data()) <= merit_.value(p_, l_.data());
     }
 
+    // At a KKT point that may be a saddle point or a maximum: x0 itself, one reached by shifted
+    // steps, or by a linear solver that sees no inertia. A move along negative curvature that
+    // lowers f on the constraints, if there is one.
+    bool leave_saddle() {
+        const bool suspect = k_ == 0 || dw_ > 0 || blind();
+        if (!suspect || !o_.second_order || o_.globalisation == Globalisation::adasketch ||
+            n_saddles_ == most_saddles)
+            return false;
+        try {
+            w_ = s_.curvature(p_, 1.0, l_);
+            const LeastCurvature least = least_curvature();
+            if (!(least.value < -negative * least.largest)) return false;
+            for (double t = 0.1 * std::fmax(1.0, norm(p_.x)); t > 1e-6; t *= 0.1)
+                for (const double side : {t, -t})
+                    if (slide(least, side)) return true;
+        } catch (const Stop&) {
+        }
+        return false; // the KKT point stands
+    }
+
+    bool blind() const { return solver_ && !solver_->exact() && !solver_->checks_curvature(); }
+
+    LeastCurvature least_curvature() {
+        const auto multiply = [this](const double* v, double* out) { w_->multiply(v, out); };
+        return fastopt::least_curvature(n_, m_, p_.j.data(), multiply, s_.monitor());
+    }
+
+    // f falls by t^2 |curvature| / 2 along the constraints, to second order.
+    bool slide(const LeastCurvature& least, double t) {
+        NewtonPoint q = trial_at(least.v, t);
+        if (!s_.values(q) || !s_.derivatives(q)) return false;
+        const bool feasible = s_.residual(q, l_).primal <= o_.tol;
+        if (!feasible && !to_feasibility(q)) return false;
+        const double fall = std::fmax(0.05 * t * t * -least.value, 10 * eps * std::fabs(p_.f));
+        if (!(q.f < p_.f - fall)) return false;
+        settle(std::move(q));
+        best_ = p_, best_l_ = l_, best_residual_ = s_.residual(p_, l_);
+        alpha_ = std::fabs(t), dw_ = 0, failures_ = 0, close_ = 0, ++n_saddles_;
+        reference_ = std::numeric_limits<double>::infinity();
+        filter_.reset(norm_one(p_.c));
+        return true;
+    }
+
     Status escape() const {
-        const bool far = norm_inf(p_.x) > 1e20 || (p_.f < -1e20 && residual_.primal <= 1e-3);
+        // From a start that is itself far out nothing can be told by |x|.
+        const double size = norm_inf(p_.x), out = std::fmax(1.0, norm_inf(x0_));
+        const bool near = norm_inf(p_.c) <= 1e-3 + 1e-6 * norm_inf(p_.j) * size;
+        const bool far = (out < 1e20 && size > 1e15 * out) ||
+                         (p_.f < -1e20 * std::fmax(1.0, std::fabs(f0_)) && near);
         return far ? Status::unbounded : Status::running;
     }
 
@@ -138,7 +195,7 @@ class Newton {
         residual_norm_ = norm(r_);
         choose();
         if (!direction(forcing())) return false;
-        if (fast_accept()) return true;
+        if (fast_accept()) return moves();
         if (feasible_descent()) return moves();
         if (!filter_mode_) {
             if (merit_step()) return leave_merit_when_slow();
@@ -184,12 +241,17 @@ class Newton {
     bool direction(double rtol) {
         const bool first = dw_last_ == 0;
         double dw = std::fmax(dw_floor_, 0.0), dc = 0;
+        if (blind() && n_saddles_ > 0) { // it has led to a saddle point before
+            const LeastCurvature least = least_curvature();
+            if (least.value < 0) dw = std::fmax(dw, -1.5 * least.value);
+        }
         bool same = false;
         for (;;) {
             s_.monitor().poll();
             k_system_ = {n_, m_, w_.get(), p_.j.data(), dw, dc};
             Shape shape = solver_->factor(k_system_, same);
             same = true;
+            if (shape == Shape::not_finite) throw Stop{Status::not_finite};
             if (shape == Shape::right) {
                 d_.assign(n_ + m_, 0.0);
                 shape = solver_->solve(r_.data(), rtol, d_.data());
@@ -212,6 +274,9 @@ class Newton {
             else
                 dw *= first ? 100 : 8;
             if (!(dw < 1e40)) {
+                std::vector<double> v(n_, 1.0), wv(n_);
+                w_->multiply(v.data(), wv.data());
+                if (!finite(wv)) throw Stop{Status::not_finite};
                 singular_ = true;
                 return false;
             }
@@ -283,7 +348,7 @@ class Newton {
     // The full step is taken without a line search when it cuts the KKT residual.
     bool fast_accept() {
         try_full();
-        if (!full_values_) return false;
+        if (!full_values_ || !o_.fast_accept) return false;
         // A point far worse in c alone cannot pass; its derivatives are left for the line search.
         if (norm(full_.c) > 0.9 * residual_norm_) return false;
         full_derivatives_ = s_.derivatives(full_);
@@ -293,9 +358,8 @@ class Newton {
         const double size = std::hypot(norm(gl), norm(full_.c));
         if (!(size <= 0.9 * std::fmin(reference_, residual_norm_))) return false;
         reference_ = size;
-        accept(std::move(full_), std::move(full_l_), 1.0);
         slow_ = 0;
-        return moves();
+        return accept(std::move(full_), std::move(full_l_), 1.0);
     }
 
     // Where x and x + dx are both feasible (no constraints, or linear ones that hold), f itself is
@@ -415,7 +479,7 @@ class Newton {
     // no more than dx.
     bool corrected(const std::vector<double>& c_then, std::vector<double> c_sum,
                    std::vector<double>& d) {
-        if (m_ == 0) return false;
+        if (m_ == 0 || !o_.corrections) return false;
         for (index_t i = 0; i < m_; ++i) c_sum[i] += c_then[i];
         std::vector<double> r(gl_);
         r.insert(r.end(), c_sum.begin(), c_sum.end());
@@ -616,8 +680,8 @@ class Newton {
     Merit merit_;
     Filter filter_;
     bool filter_mode_, restarted_ = false, stationary_ = false, singular_ = false;
-    double alpha_ = 0, dw_ = 0, dw_last_ = 0, dw_floor_ = 0;
-    int slow_ = 0, still_ = 0, failures_ = 0, close_ = 0;
+    double f0_ = 0, alpha_ = 0, dw_ = 0, dw_last_ = 0, dw_floor_ = 0;
+    int slow_ = 0, still_ = 0, failures_ = 0, close_ = 0, n_saddles_ = 0;
     index_t k_ = 0, n_restorations_ = 0;
     std::vector<NewtonRecord> history_;
 };

@@ -34,6 +34,9 @@ struct NewtonOptions {
     double maxtime = std::numeric_limits<double>::infinity(); // seconds
     bool scale = true;                                        // work on sf f and sc c
     bool record_history = false;
+    bool fast_accept = true;  // full steps that cut the KKT residual pass without a line search
+    bool corrections = true;  // second-order ones
+    bool second_order = true; // Hessians are good enough to tell a saddle from a minimum
 };
 
 // One iteration, as the monitor and the history see it.

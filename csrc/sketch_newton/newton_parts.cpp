@@ -70,6 +70,21 @@ std::vector<double> least_squares_multipliers(const NewtonPoint& p) {
     return l;
 }
 
+// Products that are looked at: a NaN ends the run instead of wandering through a solver.
+class FiniteProducts final : public Curvature {
+  public:
+    FiniteProducts(std::shared_ptr<const Curvature> w, index_t n) : w_(std::move(w)), n_(n) {}
+    void multiply(const double* v, double* out) const override {
+        w_->multiply(v, out);
+        for (index_t i = 0; i < n_; ++i)
+            if (!std::isfinite(out[i]) && std::isfinite(v[i])) throw Stop{Status::not_finite};
+    }
+
+  private:
+    std::shared_ptr<const Curvature> w_;
+    index_t n_;
+};
+
 // ---- scaled functions -------------------------------------------------------------------------
 
 ScaledFunctions::ScaledFunctions(NewtonFunctions& functions, NewtonMonitor& monitor, index_t n,
@@ -131,7 +146,12 @@ std::shared_ptr<const Curvature> ScaledFunctions::curvature(const NewtonPoint& p
             if (!std::isfinite(v[i])) throw Stop{Status::not_finite};
     };
     check(w->dense(), n_ * n_);
-    if (const Gram* q = w->gram()) check(q->w, q->a.rows), check(q->dense, n_ * n_);
+    if (const Gram* q = w->gram()) {
+        check(q->w, q->a.rows), check(q->dense, n_ * n_);
+        check(q->diagonal, n_), check(&q->scalar, 1);
+    } else if (!w->dense()) {
+        w = std::make_shared<FiniteProducts>(std::move(w), n_);
+    }
     return w;
 }
 

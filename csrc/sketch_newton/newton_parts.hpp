@@ -26,6 +26,7 @@ struct Residual {
     double dual = 0;     // |g + J'l|_inf / max(1, |g|_inf)
     double primal = 0;   // |c|_inf
     double worst() const { return std::fmax(dual, primal); }
+    double absolute() const { return std::fmax(dual_abs, primal); }
 };
 
 // The user's functions on sf f and sc c, with budgets and Ctrl-C looked at before each value.
@@ -80,6 +81,17 @@ enum class Restored { accepted, stationary, failed };
 // the violation. p is at the end the last point.
 Restored restore(ScaledFunctions& s, NewtonPoint& p,
                  const std::function<bool(const NewtonPoint&)>& accept);
+
+// The least of v'Wv over |v| = 1 with J v = 0, as far as some Lanczos steps from a random start see
+// it (all of it up to n = 100).
+struct LeastCurvature {
+    double value = 0;      // +inf where J v = 0 has no solution but 0
+    double largest = 0;    // of |v'Wv|
+    std::vector<double> v; // where `value` is finite
+};
+LeastCurvature least_curvature(index_t n, index_t m, const double* j,
+                               const std::function<void(const double*, double*)>& multiply,
+                               NewtonMonitor& monitor);
 
 // The paper's algorithm to the letter; the loop of Globalisation::adasketch (adasketch.cpp). One
 // step from p, l; false when the paper's method has nothing to offer (J nearly rank deficient).

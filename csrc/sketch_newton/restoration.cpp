@@ -40,6 +40,35 @@ bool short_step(const NewtonPoint& p, double mu, std::vector<double>& dx) {
     return true;
 }
 
+// From a stationary point of |c|^2 / 2 that is a saddle point or a maximum: a point near it along
+// negative curvature of J'J + sum c_i Hess c_i where |c| is less.
+bool leave_saddle(ScaledFunctions& s, NewtonPoint& p) {
+    const index_t n = s.n(), m = s.m();
+    const auto second = s.curvature(p, 0.0, p.c);
+    std::vector<double> jv(m);
+    const LeastCurvature least = least_curvature(
+        n, 0, nullptr,
+        [&](const double* v, double* out) {
+            second->multiply(v, out);
+            gemv<double>(false, m, n, 1.0, p.j.data(), n, v, 0.0, jv.data());
+            gemv<double>(true, m, n, 1.0, p.j.data(), n, jv.data(), 1.0, out);
+        },
+        s.monitor());
+    if (!(least.value < -1e-6 * least.largest)) return false;
+    const double size = norm(p.c);
+    for (double t = 0.1 * std::fmax(1.0, norm(p.x)); t > 1e-6; t *= 0.1) {
+        for (const double side : {t, -t}) {
+            NewtonPoint trial;
+            trial.x = p.x;
+            for (index_t i = 0; i < n; ++i) trial.x[i] += side * least.v[i];
+            if (!s.values(trial) || !(norm(trial.c) < size) || !s.derivatives(trial)) continue;
+            p = std::move(trial);
+            return true;
+        }
+    }
+    return false;
+}
+
 } // namespace
 
 Restored restore(ScaledFunctions& s, NewtonPoint& p,
@@ -52,8 +81,10 @@ Restored restore(ScaledFunctions& s, NewtonPoint& p,
         gemv<double>(true, m, n, 1.0, p.j.data(), n, p.c.data(), 0.0, jc.data());
         const double size = norm(p.c);
         if (accept(p)) return Restored::accepted;
-        if (norm_inf(jc) <= stationary * std::fmax(1.0, norm_inf(p.j)) * size)
+        if (norm_inf(jc) <= stationary * std::fmax(1.0, norm_inf(p.j)) * size) {
+            if (leave_saddle(s, p)) continue;
             return Restored::stationary;
+        }
         const bool second_order = k >= first_order_steps && n <= second_order_dimension;
         if (second_order) {
             second = Buffer<double>(n * n);

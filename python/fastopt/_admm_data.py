@@ -14,6 +14,7 @@ from ._problem import Array
 
 LOSSES = ("squared", "logistic", "softmax", "hinge", "squared_hinge", "huber", "quantile")
 MARGIN_LOSSES = ("logistic", "hinge", "squared_hinge")
+ROBUST_LOSSES = ("squared", "logistic", "hinge", "squared_hinge")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class TrainingData:
     weights: Array | None
     scaling: Scaling
     one_output: bool  # y was a vector
+    radius: Array | None = None  # (d,): half-widths of the adversary's box, in the scaled space
 
     @property
     def n_outputs(self) -> int:
@@ -143,6 +145,30 @@ def scaling_of(X: Array, weights: Array | None, standardize: bool, intercept: bo
     return Scaling(mean if intercept else np.zeros(d), scale, intercept)
 
 
+def read_radius(robust_eps: ArrayLike, loss: str, targets: Array, scaling: Scaling) -> Array | None:
+    """The box's half-widths in the scaled space, none for the column of ones; None for no box."""
+    eps = _finite("robust_eps", robust_eps, (0, 1))
+    d = scaling.mean.size
+    if eps.ndim == 1 and len(eps) != d:
+        raise ValueError(
+            f"robust_eps must be a number or have {d} entries, one for each feature; got "
+            f"{len(eps)}."
+        )
+    if (eps < 0).any():
+        raise ValueError("robust_eps must not be negative.")
+    if not eps.any():
+        return None
+    if loss not in ROBUST_LOSSES:
+        raise ValueError(f"robust_eps goes with the losses {', '.join(ROBUST_LOSSES)}, not {loss}.")
+    if len(targets) > 1:
+        raise ValueError(
+            f"robust_eps needs one output; y has {len(targets)}. Train one network for each."
+        )
+    radius = np.zeros(d + scaling.intercept)
+    radius[:d] = eps / scaling.scale
+    return radius
+
+
 def read_data(
     X: Any,
     y: ArrayLike,
@@ -150,6 +176,7 @@ def read_data(
     sample_weight: ArrayLike | None,
     fit_intercept: bool,
     standardize: bool,
+    robust_eps: ArrayLike = 0.0,
 ) -> TrainingData:
     """Everything about the samples, checked."""
     choice("loss", loss, LOSSES)
@@ -160,7 +187,14 @@ def read_data(
         keep = weights > 0
         design, targets, weights = design[keep], targets[:, keep], weights[keep]
     scaling = scaling_of(design, weights, standardize, fit_intercept)
-    return TrainingData(scaling.apply(design), np.ascontiguousarray(targets), weights, scaling, one)
+    return TrainingData(
+        scaling.apply(design),
+        np.ascontiguousarray(targets),
+        weights,
+        scaling,
+        one,
+        read_radius(robust_eps, loss, targets, scaling),
+    )
 
 
 # ---- memory ----------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from ._problem import Array, Key
 FIRST_GATES = 32  # gates='generate' starts from so many
 MOST_NEW = 32  # and adds at most so many a round
 ROUNDS = 50
+ROBUST_DRAWS = 8  # directions drawn for each gate with robust_eps
 STARTS = 256  # random directions of the local ascent, each round
 _TRAIN_STREAM, _SEARCH_STREAM = 0, 1
 
@@ -29,11 +30,38 @@ def sample(module: Any, X: Array, n_gates: int, key: Key) -> Array:
     return gates
 
 
+def _robust_sample(module: Any, data: TrainingData, n_gates: int, key: Key) -> Array:
+    """Up to n_gates directions whose neurons can keep their side in every box.
+
+    Most random patterns cut between close samples, and their cone holds 0 only. Of 8 times as many
+    directions those with a projection onto their cone are kept, projected; the gate that is always
+    open comes first, because it holds the robust linear models.
+    """
+    d = data.X.shape[1]
+    drawn = sample(module, data.X, min(ROBUST_DRAWS * n_gates, 2**24), key)
+    program = module.ReluProgram(
+        data.X,
+        module.gate_patterns(data.X, drawn),
+        np.zeros((1, len(data.X))),
+        signs=1,
+        radius=data.radius,
+    )
+    projected = program.make_feasible(drawn).reshape(-1, d)
+    open_ones = np.linalg.norm(projected, axis=1) > 1e-9 * np.linalg.norm(drawn, axis=1)
+    gates = drawn[open_ones]
+    if data.scaling.intercept:
+        gates = np.concatenate([np.eye(d)[-1:], gates])
+    return np.ascontiguousarray(gates[:n_gates]) if len(gates) else drawn[:1]
+
+
 def read_gates(module: Any, gates: Any, data: TrainingData, key: Key) -> Array:
     """Gates from a number or an array (P, d), in the scaled and extended space."""
     d = data.X.shape[1]
     if np.ndim(gates) == 0:
-        return sample(module, data.X, integer("gates", gates, 1, 2**24), key)
+        wanted = integer("gates", gates, 1, 2**24)
+        if data.radius is not None:
+            return _robust_sample(module, data, wanted, key)
+        return sample(module, data.X, wanted, key)
     return _given(gates, d)
 
 

@@ -16,6 +16,7 @@ from ._problem import Array
 
 METHODS = ("auto", "conic", "admm", "gated", "scp")
 MAXITER = {"conic": 5000, "admm": 1000, "gated": 5000, "scp": 5000}
+ADMM_GAP = 1e-2  # gap_tol of 'admm' by default
 CALLBACK_STATUS = 99
 CONIC_LIMIT = 100  # auto: 'conic' up to this many columns
 CERTIFY_LIMIT = 400  # auto: 'admm' and then 'conic' up to this many, 'admm' alone beyond
@@ -50,8 +51,9 @@ class Engine:
     def __post_init__(self) -> None:
         s, data = self.settings, self.data
         n, d = data.X.shape
+        outputs = data.n_outputs if data.radius is None else d  # slopes instead of values
         self._order = largest_system(
-            n, d, len(self.gates), data.n_outputs, s.method, np.dtype(s.dtype).itemsize
+            n, d, len(self.gates), outputs, s.method, np.dtype(s.dtype).itemsize
         )
         X, Y, weights = data.X, data.Y, data.weights
         self.units = self.gates / np.linalg.norm(self.gates, axis=1, keepdims=True)
@@ -60,7 +62,9 @@ class Engine:
             patterns = np.ones((1, n))
         else:
             patterns = s.module.gate_patterns(X, self.gates)
-        if s.loss == "squared" and weights is not None:  # sum s (f - y)^2: rows times sqrt(s)
+        if (
+            s.loss == "squared" and weights is not None and data.radius is None
+        ):  # sum s (f - y)^2: rows times sqrt(s)
             root = np.sqrt(weights)
             X, Y, weights = np.ascontiguousarray(X * root[:, None]), Y * root, None
         self.program = s.module.ReluProgram(
@@ -73,6 +77,7 @@ class Engine:
             cone=s.method in ("conic", "admm"),
             signs=2 if s.method in ("conic", "admm") else 1,
             single_columns=s.method == "scp",
+            radius=data.radius,
             threads=s.threads,
         )
 
@@ -132,7 +137,7 @@ class Engine:
             newton_steps=int(raw["newton_steps"]),
             factorisations=int(raw["factorisations"]),
             gates=self.gates,
-            theta=np.array(raw["theta"]).reshape(self.data.n_outputs, -1)
+            theta=np.array(raw["theta"]).reshape(-1, len(self.data.X))
             if raw["theta"].size
             else None,
         )
@@ -169,7 +174,10 @@ def _message(raw: dict[str, Any], out: OptimizeResult, settings: Settings) -> st
             "zero network is optimal. Lower beta to get another one."
         )
     if raw["reason"] == "converged" and settings.method == "admm":
-        return "Optimization terminated successfully: the residuals are at most tol."
+        return (
+            "Optimization terminated successfully: the residuals are at most tol; the relative "
+            f"duality gap is {gap}."
+        )
     if raw["reason"] == "converged":
         return f"Optimization terminated successfully: the relative duality gap is {gap}."
     if raw["reason"] == "maxiter":
@@ -179,7 +187,10 @@ def _message(raw: dict[str, Any], out: OptimizeResult, settings: Settings) -> st
         )
     if raw["reason"] == "maxtime":
         return f"The time limit maxtime was reached; the relative duality gap is {gap}."
-    return "The iterates are not finite. Scale X (standardize=True), or use dtype='float64'."
+    return (
+        "The iterates are not finite. Scale X (standardize=True), raise beta, or use "
+        "dtype='float64'."
+    )
 
 
 class Monitor:
@@ -225,7 +236,8 @@ class Monitor:
 def run_method(engine: Engine, beta: float, warm: Array | None, asked: str) -> OptimizeResult:
     """'auto' on wide data begins with the published splitting, which is quick to good networks."""
     s, d = engine.settings, engine.data.X.shape[1]
-    if asked == "auto" and s.method == "conic" and d > CONIC_LIMIT and warm is None:
+    wide = d > CONIC_LIMIT and engine.data.radius is None
+    if asked == "auto" and s.method == "conic" and wide and warm is None:
         early = engine.solve(beta, None, "paper", maxiter=EARLY_ITERATIONS)
         if early["stopped"] is not None:
             return engine.result(early, beta, "admm")
@@ -235,8 +247,12 @@ def run_method(engine: Engine, beta: float, warm: Array | None, asked: str) -> O
     return engine.result(engine.solve(beta, warm), beta, s.method)
 
 
-def resolve_method(method: str, d: int) -> str:
+def resolve_method(method: str, d: int, robust: bool) -> str:
     """What 'auto' stands for with d columns."""
+    if robust and method not in ("auto", "conic"):
+        raise ValueError(f"robust_eps needs method='conic' or 'auto'; got {method!r}.")
     if method != "auto":
         return method
+    if robust:
+        return "conic"
     return "conic" if d <= CERTIFY_LIMIT else "admm"

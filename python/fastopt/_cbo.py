@@ -212,7 +212,7 @@ def cbo(
         'polarized': number of common consensus points. Default: one for each particle.
     samples : bool
         'sampling': draw from exp(-f) instead of minimising; the result's population is the
-        sample, its members of equal weight (`weights` are those of the consensus).
+        sample, its members of equal weight (`weights` are all 1/N).
     boundary : {'reflect', 'clip'}
         What happens to a particle that leaves the box. Reflection (default) does not pile
         particles up on the faces.

@@ -168,6 +168,8 @@ class GLM:
         self.A = A
         self.matrix = native_matrix(A)
         rows, n = self.matrix.shape
+        if not np.all(np.isfinite(A.data if issparse(A) else np.asarray(A))):
+            raise ValueError("A must be finite.")
         self.family, self.l2, self.n = family, real("l2", l2, minimum=0.0), n
         self.y = _read_targets(y, rows, family)
         weight = None

@@ -58,6 +58,14 @@ class Memo:
         return self._value
 
 
+def _numbers(value: Any, whose: str) -> Any:
+    """What a user's function returned, as an array of numbers."""
+    array = np.asarray(value.toarray() if issparse(value) else value)
+    if array.dtype.kind not in "biufc":
+        raise ValueError(f"{whose} must return numbers; it returned {value!r:.60}.")
+    return array
+
+
 # ---- Hessians ----------------------------------------------------------------------------------
 
 
@@ -86,7 +94,7 @@ def _checked_hessian(value: Any, n: int, whose: str) -> Any:
     if isinstance(value, LinearOperator) or issparse(value):
         shape = value.shape
     else:
-        value = np.atleast_2d(np.asarray(value, dtype=np.float64))
+        value = np.atleast_2d(_numbers(value, f"hess of {whose}").real.astype(np.float64))
         shape = value.shape
     if shape != (n, n):
         raise ValueError(f"hess of {whose} must return a matrix of shape ({n}, {n}); got {shape}.")
@@ -247,10 +255,10 @@ class Objective:
         def operator(x: Array) -> Any:
             def product(v: Array) -> Array:
                 self.nhev += 1
-                out = np.asarray(hessp(x.copy(), v, *self._args), dtype=np.float64).ravel()
+                out = _numbers(hessp(x.copy(), v, *self._args), "hessp").real.ravel()
                 if out.shape != (self._n,):
                     raise ValueError(f"hessp must return {self._n} numbers; got {out.size}.")
-                return out
+                return np.asarray(out, dtype=np.float64)
 
             return LinearOperator((self._n, self._n), matvec=product, dtype=np.float64)
 
@@ -267,9 +275,17 @@ class Objective:
         self.nfev += 1
         answer = self._fun(x.copy(), *self._args)
         if self._pair:
-            answer, gradient = answer
+            answer, gradient = self._two(answer)
             self._paired = (x, gradient)
         return as_scalar(answer)
+
+    @staticmethod
+    def _two(answer: Any) -> tuple[Any, Any]:
+        if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+            raise ValueError(
+                f"fun must return (value, gradient) with jac=True; it returned {answer!r:.60}."
+            )
+        return answer[0], answer[1]
 
     def _complex_value(self, z: Any) -> Any:
         self.nfev += 1
@@ -295,11 +311,11 @@ class Objective:
         self.njev += 1
         if self._pair:
             self.nfev += 1
-            return self._read_gradient(self._fun(x.copy(), *self._args)[1])
+            return self._read_gradient(self._two(self._fun(x.copy(), *self._args))[1])
         return self._read_gradient(self._jac(x.copy(), *self._args))
 
     def _read_gradient(self, value: Any) -> Any:
-        gradient = np.asarray(value.toarray() if issparse(value) else value)
+        gradient = _numbers(value, "jac")
         gradient = gradient.astype(np.complex128 if np.iscomplexobj(gradient) else np.float64)
         if gradient.size != self._n:
             raise ValueError(
@@ -358,11 +374,11 @@ class Equality:
         return difference
 
     def _raw(self, x: Array) -> Array:
-        return np.asarray(self._any(x), dtype=np.float64)
+        return np.asarray(self._any(x).real, dtype=np.float64)
 
     def _any(self, x: Any) -> Any:
         self.nfev += 1
-        values = np.atleast_1d(np.asarray(self._fun(x.copy())))
+        values = np.atleast_1d(_numbers(self._fun(x.copy()), "a constraint function"))
         if values.ndim != 1:
             raise ValueError(
                 f"a constraint function must return a vector; it returned shape {values.shape}."
@@ -375,17 +391,16 @@ class Equality:
 
     def _jacobian(self, x: Array) -> Array:
         if callable(self._jac_given):
-            return np.asarray(self._user_jacobian(x), dtype=np.float64)
+            return np.asarray(self._user_jacobian(x).real, dtype=np.float64)
         at_x = None if self._jac_given == "cs" else self.raw(x)
         return derivative(self._any, x, self._jac_given, self._rel_step, at_x)
 
     def _user_jacobian(self, x: Any) -> Any:
         self.njev += 1
         value = self._jac_given(x.copy())
-        matrix = value.toarray() if issparse(value) else np.asarray(value)
         if isinstance(value, LinearOperator):
-            matrix = value @ np.eye(self._n)
-        matrix = np.atleast_2d(matrix)
+            value = value @ np.eye(self._n)
+        matrix = np.atleast_2d(_numbers(value, "jac of a constraint"))
         if matrix.shape != (self.m, self._n):
             raise ValueError(
                 f"jac of a constraint must return a matrix of shape ({self.m}, {self._n}); "
@@ -430,6 +445,8 @@ class Linear(Equality):
                 f"its shape is {checked.shape}."
             )
         self._matrix: Array = np.ascontiguousarray(checked, dtype=np.float64)
+        if not np.all(np.isfinite(self._matrix)):
+            raise ValueError("A of a LinearConstraint must be finite.")
         super().__init__(lambda x: self._matrix @ x, lambda x: self._matrix, None, target, x0)
 
 

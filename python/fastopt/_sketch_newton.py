@@ -205,6 +205,12 @@ def sketch_newton(
         (name, eta1, eta2, shift), n_restorations, history. status: 0 success; 1 maxiter, maxfev or
         maxtime; 2 stalled or singular; 3 not finite, or unbounded; 4 infeasible; 99 callback.
 
+    Notes
+    -----
+    A KKT point is not enough: where the Hessian shows that x0, or the point reached, is a saddle
+    point or a maximum, the run goes on along negative curvature. With exact or differenced Hessians
+    only. Without success, x is the iterate with the least KKT residual.
+
     Raises
     ------
     ValueError
@@ -257,6 +263,7 @@ def sketch_newton(
         "key1": key[1],
         "threads": 0 if threads is None else integer("threads", threads, 1),
         "record_history": bool(record_history),
+        "second_order": not functions.approximate,
     }
     monitor = _Monitor(callback, disp) if callback is not None or disp else None
     raw = module.sketch_newton(functions, start, functions.m, options, monitor)
@@ -299,6 +306,8 @@ def _result(raw: dict[str, Any], functions: Functions, monitor: _Monitor | None)
     values = functions.split(raw["c"])
     ends = np.cumsum([c.m for c in functions.constraints])[:-1]
     constraints = functions.constraints
+    with np.errstate(invalid="ignore"):  # what is not finite at x0 stays so
+        lagrangian_gradient = gradient + full_jacobian.T @ multipliers
     result = OptimizeResult(
         x=raw["x"],
         fun=raw["fun"],
@@ -318,7 +327,7 @@ def _result(raw: dict[str, Any], functions: Functions, monitor: _Monitor | None)
         constr_nfev=[c.nfev for c in constraints],
         constr_njev=[c.njev for c in constraints],
         constr_nhev=[c.nhev for c in constraints],
-        lagrangian_grad=gradient + full_jacobian.T @ multipliers,
+        lagrangian_grad=lagrangian_gradient,
         optimality=raw["optimality"],
         kkt_residual=raw["kkt_residual"],
         linear_solver=raw["linear_solver"],

@@ -64,6 +64,7 @@ class _ConvexReLU(BaseEstimator):  # type: ignore[misc]
         standardize: bool = True,
         tol: float = 1e-3,
         max_iter: int | None = None,
+        robust_eps: float = 0.0,
         random_state: Any = None,
         dtype: str = "float64",
         threads: int | None = None,
@@ -76,6 +77,7 @@ class _ConvexReLU(BaseEstimator):  # type: ignore[misc]
         self.standardize = standardize
         self.tol = tol
         self.max_iter = max_iter
+        self.robust_eps = robust_eps
         self.random_state = random_state
         self.dtype = dtype
         self.threads = threads
@@ -91,6 +93,7 @@ class _ConvexReLU(BaseEstimator):  # type: ignore[misc]
             "fit_intercept": self.fit_intercept,
             "standardize": self.standardize,
             "sample_weight": sample_weight,
+            "robust_eps": self.robust_eps,
             "dtype": self.dtype,
             "threads": self.threads,
         }
@@ -147,6 +150,9 @@ class ConvexReLURegressor(RegressorMixin, _ConvexReLU):  # type: ignore[misc]
         Relative duality gap. Default 1e-3.
     max_iter : int, optional
         Most iterations.
+    robust_eps : float
+        Half-width of the box around each sample over which the loss is the worst (adversarial
+        training), in the units of X; for one target. Default 0: none.
     random_state : int, RandomState or None
         Source of the gates.
     dtype : {'float64', 'float32'}
@@ -207,8 +213,9 @@ class ConvexReLUClassifier(ClassifierMixin, _ConvexReLU):  # type: ignore[misc]
     loss : {'squared', 'logistic', 'hinge', 'squared_hinge'}
         Default 'squared', on targets -1 and 1. 'logistic' is the softmax loss for more than two
         classes; the others then train one output for each class.
-    beta, gates, method, fit_intercept, standardize, tol, max_iter, random_state, dtype, threads
-        As for `ConvexReLURegressor`.
+    beta, gates, method, fit_intercept, standardize, tol, max_iter, robust_eps, random_state, \
+dtype, threads
+        As for `ConvexReLURegressor`; `robust_eps` for two classes.
 
     Attributes
     ----------

@@ -205,6 +205,57 @@ TEST_CASE("Anderson acceleration solves a linear fixed point in as many steps as
     CHECK(error <= 1e-9);
 }
 
+TEST_CASE("robust cones: Moreau's conditions for every sign pattern") {
+    const index_t n = 12, d = 4;
+    Problem q(n, d, 3, 1);
+    for (index_t j = 0; j < n; ++j) q.x[j * d] = 1 + std::abs(q.x[j * d]);
+    const std::vector<double> h = {1, 0, 0, 0, 1, 0.1, 0.1, -0.1, 1, -0.2, 0, 0.1};
+    q.gates = gate_patterns(n, d, q.x.data(), h);
+    const std::vector<double> radius = {0.0, 0.1, 0.02, 0.2};
+    const ConeProjector cones(n, d, 3, q.x.data(), q.gates.data(), 2, radius);
+    const auto r = normals(6 * d, 21);
+    std::vector<ActiveSet> sets(6);
+    std::vector<double> v(r.size()), norm(6);
+    cones.project(6, r.data(), 0.0, sets, v.data(), norm.data());
+    for (index_t b = 0; b < 6; ++b) {
+        const double* vb = v.data() + b * d;
+        double inner = 0;
+        for (index_t k = 0; k < d; ++k) inner += vb[k] * (r[b * d + k] - vb[k]);
+        CHECK(std::abs(inner) < 1e-10);
+        for (const double mu : sets[b].mu) CHECK(mu >= 0);
+        CHECK(cones.violation(b % 3, vb) < 1e-10);
+        for (index_t j = 0; j < n; ++j)
+            for (int s = 0; s < 1 << d; ++s) {
+                double slack = 0;
+                const double e = 2 * q.gates[b % 3 * n + j] - 1;
+                for (index_t k = 0; k < d; ++k)
+                    slack += (e * q.x[j * d + k] - (s >> k & 1 ? 1 : -1) * radius[k]) * vb[k];
+                CHECK(slack > -1e-9);
+            }
+    }
+    CHECK(*std::max_element(norm.begin(), norm.end()) > 0);
+}
+
+TEST_CASE("the prox of a robust loss leaves a dual point that Fenchel's equality holds for") {
+    const index_t n = 40, d = 5;
+    const auto x = normals(n * d, 22), a = normals(d * n, 23);
+    auto y = normals(n, 24);
+    for (const LossKind kind :
+         {LossKind::squared, LossKind::logistic, LossKind::hinge, LossKind::squared_hinge}) {
+        auto target = y;
+        if (kind != LossKind::squared)
+            for (double& value : target) value = value > 0 ? 1 : -1;
+        const Loss loss(kind, n, 1, target, std::vector<double>(n, 1.5), 1, 1);
+        const RobustLoss robust(loss, n, d, x.data(), {0.1, 0.0, 0.3, 0.2, 0.05}, 2);
+        std::vector<double> q(a.size()), t(static_cast<std::size_t>((d + 2) * n));
+        robust.prox(a.data(), 0.7, q.data(), t.data());
+        double inner = 0;
+        for (std::size_t i = 0; i < q.size(); ++i) inner += q[i] * t[i];
+        const double value = robust.value(q.data()), conjugate = robust.conjugate(t.data());
+        CHECK(value + conjugate == doctest::Approx(inner).epsilon(1e-9));
+    }
+}
+
 TEST_CASE("gates are distinct, not empty, and the same for the same key") {
     const auto x = normals(50 * 3, 14);
     const auto gates = sample_gates(50, 3, x.data(), 20, {1, 2}, 0, {});

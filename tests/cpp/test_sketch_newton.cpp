@@ -7,7 +7,7 @@
 
 #include "core/random.hpp"
 #include "sketch_newton/kkt_solvers.hpp"
-#include "sketch_newton/newton.hpp"
+#include "sketch_newton/newton_parts.hpp"
 #include "sketch_newton/precondition.hpp"
 
 using namespace fastopt;
@@ -117,6 +117,121 @@ TEST_CASE("HS7 from its usual start") {
         CHECK(r.x[1] == doctest::Approx(std::sqrt(3.0)));
         CHECK(r.fun == f.value(r.x.data()));
     }
+}
+
+// Maratos: min 2(|x|^2 - 1) - x0 on the unit circle. From (cos a, sin a) the full step lands near
+// (1, 0), where both f and |c| are larger.
+class Maratos final : public NewtonFunctions {
+  public:
+    double value(const double* x) override {
+        ++calls;
+        return 2 * (x[0] * x[0] + x[1] * x[1] - 1) - x[0];
+    }
+    void gradient(const double* x, double* g) override { g[0] = 4 * x[0] - 1, g[1] = 4 * x[1]; }
+    void constraints(const double* x, double* c) override { c[0] = x[0] * x[0] + x[1] * x[1] - 1; }
+    void jacobian(const double* x, double* j) override { j[0] = 2 * x[0], j[1] = 2 * x[1]; }
+    std::shared_ptr<const Curvature> curvature(const double*, double sigma,
+                                               const double* l) override {
+        const double w = 4 * sigma + 2 * l[0];
+        return std::make_shared<DenseCurvature>(2, buffer({w, 0, 0, w}));
+    }
+    index_t evaluations() const override { return calls; }
+    index_t calls = 0;
+};
+
+TEST_CASE("Maratos: the second-order correction keeps the steps at one") {
+    const auto run = [](double angle, bool corrections) {
+        Maratos f;
+        NewtonMonitor monitor;
+        NewtonOptions o;
+        o.globalisation = Globalisation::filter;
+        o.fast_accept = false; // it would hide the effect
+        o.corrections = corrections;
+        o.record_history = true;
+        NewtonResult r = solve_newton(f, monitor, {std::cos(angle), std::sin(angle)}, 1, o);
+        CHECK(r.status == Status::converged);
+        CHECK(r.x[0] == doctest::Approx(1));
+        double shortest = 1;
+        for (const NewtonRecord& one : r.history) shortest = std::min(shortest, one.step);
+        return std::pair(shortest, r.nit);
+    };
+    for (const double angle : {0.05, 0.1, 0.3}) {
+        CAPTURE(angle);
+        const auto with = run(angle, true), without = run(angle, false);
+        CHECK(with.first == 1.0);
+        CHECK(without.first < 1.0);
+        CHECK(with.second < without.second);
+    }
+}
+
+// x^2 + 1 = 0: no solution, the least violation is 1 at 0.
+class NoRoot final : public NewtonFunctions {
+  public:
+    double value(const double* x) override {
+        ++calls;
+        return x[0];
+    }
+    void gradient(const double*, double* g) override { g[0] = 1; }
+    void constraints(const double* x, double* c) override { c[0] = x[0] * x[0] + 1; }
+    void jacobian(const double* x, double* j) override { j[0] = 2 * x[0]; }
+    std::shared_ptr<const Curvature> curvature(const double*, double, const double* l) override {
+        return std::make_shared<DenseCurvature>(1, buffer({2 * l[0]}));
+    }
+    index_t evaluations() const override { return calls; }
+    index_t calls = 0;
+};
+
+TEST_CASE("restoration ends where the violation is stationary, and reports it") {
+    for (const double x0 : {3.0, -0.2, 0.0}) {
+        NoRoot f;
+        NewtonMonitor monitor;
+        const NewtonResult r = solve_newton(f, monitor, {x0}, 1, NewtonOptions());
+        CHECK(r.status == Status::infeasible);
+        CHECK(r.constr_violation == doctest::Approx(1));
+        CHECK(std::fabs(r.x[0]) < 1e-4);
+    }
+}
+
+TEST_CASE("curvature on the null space of J") {
+    const index_t n = 5;
+    NewtonMonitor monitor;
+    Buffer<double> w(n * n);
+    for (index_t i = 0; i < n; ++i) w[i * n + i] = static_cast<double>(i) - 1.5; // -1.5 ... 2.5
+    const auto multiply = [&](const double* v, double* out) {
+        gemv<double>(false, n, n, 1.0, w.data(), n, v, 0.0, out);
+    };
+    const LeastCurvature all = least_curvature(n, 0, nullptr, multiply, monitor);
+    CHECK(all.value == doctest::Approx(-1.5));
+    CHECK(std::fabs(all.v[0]) == doctest::Approx(1));
+    CHECK(all.largest == doctest::Approx(2.5));
+    const std::vector<double> j = {1, 0, 0, 0, 0, 2, 0, 0, 0, 0}; // rank one: e_0 is barred
+    const LeastCurvature rest = least_curvature(n, 2, j.data(), multiply, monitor);
+    CHECK(rest.value == doctest::Approx(-0.5));
+    CHECK(std::fabs(rest.v[0]) < 1e-12);
+    CHECK(std::fabs(rest.v[1]) == doctest::Approx(1));
+}
+
+TEST_CASE("a full step that leads nowhere ends the run") {
+    // |x|^2 with a gradient that is off: steps of rounding size pass until patience ends
+    class Stuck final : public NewtonFunctions {
+      public:
+        double value(const double*) override { return ++calls, 1.0; }
+        void gradient(const double*, double* g) override {
+            g[0] = 1.0 / static_cast<double>(calls);
+        }
+        void constraints(const double*, double*) override {}
+        void jacobian(const double*, double*) override {}
+        std::shared_ptr<const Curvature> curvature(const double*, double, const double*) override {
+            return std::make_shared<DenseCurvature>(1, buffer({1e30}));
+        }
+        index_t evaluations() const override { return calls; }
+        index_t calls = 0;
+    } f;
+    NewtonMonitor monitor;
+    NewtonOptions o;
+    o.maxiter = 50;
+    const NewtonResult r = solve_newton(f, monitor, {1.0}, 0, o);
+    CHECK(r.status == Status::stalled);
 }
 
 TEST_CASE("linear solvers meet their tolerance") {

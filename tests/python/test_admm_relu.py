@@ -336,6 +336,93 @@ def test_limits_and_disp(capsys):
     assert r.status == 1 and "maxtime" in r.message
 
 
+def test_published_splitting_is_no_success_far_from_the_optimum():
+    """Small residuals alone said success at 2000 times the optimum."""
+    X, y = teacher(30, 4)
+    r = admm_relu(X, y, beta=1e-10, gates=12, method="admm", rng=1)
+    best = admm_relu(X, y, beta=1e-10, gates=r.gates, gap_tol=1e-3)
+    assert best.success
+    assert r.relative_gap <= 1e-2 if r.success else r.status == 1
+    assert r.fun <= best.fun * 1.02 or not r.success
+    for loss in ("squared", "hinge"):
+        zero = admm_relu(X, labels(y), loss=loss, beta=1e9, gates=5, method="admm", rng=1)
+        assert zero.success and zero.n_neurons == 0 and zero.relative_gap <= 1e-12
+
+
+def test_many_columns_have_a_bound():
+    X, y = np.random.default_rng(0).standard_normal((30, 150)), np.arange(30.0)
+    r = admm_relu(X, y, beta=50.0, gates=4, method="admm", rng=1)
+    best = admm_relu(X, y, beta=50.0, gates=r.gates, method="conic")
+    assert best.success and np.isfinite(r.dual_fun)
+    assert r.dual_fun <= best.fun and r.dual_fun > 0
+
+
+@pytest.mark.parametrize("method", ["conic", "gated", "scp"])
+@pytest.mark.parametrize("scale", [2.0**-100, 2.0**100])
+def test_tiny_and_huge_data(method, scale):
+    X, y = teacher(30, 4)
+    kw = {"method": method, "fit_intercept": False, "gates": 12, "rng": 1}
+    one, other = (admm_relu(s * X, y, beta=s * 0.1, **kw) for s in (1.0, scale))
+    assert other.success and other.fun == pytest.approx(one.fun, rel=1e-9)
+
+
+def test_path_keeps_to_its_time():
+    X, y = teacher(300, 6)
+    path = admm_relu_path(X, y, [1.0, 0.1, 1e-3], gates=30, rng=1, maxtime=1e-9, gap_tol=1e-14)
+    assert len(path.results) == 1 and path.betas.tolist() == [1.0]
+    assert not path.success and "Stopped after 1 of 3 values" in path.message
+
+
+@pytest.mark.parametrize("order", ["F", "C"])
+def test_arrays_of_any_layout(order):
+    X, y = teacher(40, 4)
+    want = admm_relu(X, y, beta=0.5, gates=8, rng=1)
+    odd = np.asarray(X, order=order)
+    odd.flags.writeable = False
+    wide = np.zeros((40, 8))
+    wide[:, ::2] = X
+    for same in (odd, wide[:, ::2], X.tolist()):
+        assert admm_relu(same, y, beta=0.5, gates=8, rng=1).x.tobytes() == want.x.tobytes()
+    sparse = pytest.importorskip("scipy.sparse").csr_array(X)
+    assert admm_relu(sparse, y, beta=0.5, gates=8, rng=1).x.tobytes() == want.x.tobytes()
+    single = admm_relu(X.astype(np.float32), y.astype(np.float32), beta=0.5, gates=8, rng=1)
+    assert single.fun == pytest.approx(want.fun, rel=1e-3)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_ctrl_c_costs_less_than_half_a_second_of_work():
+    """A thread works at most 0.5 s between signal and exception, however busy the machine.
+
+    The signal is sent from the callback's first call: the run has begun, and cannot end by itself.
+    """
+    script = textwrap.dedent(
+        """
+        import os, signal, threading, time, numpy as np
+        from fastopt import admm_relu
+        rng = np.random.default_rng(0)
+        X, y = rng.standard_normal((1500, 30)), rng.standard_normal(1500)
+        began, last = [], []
+        def interrupt():
+            began.append(time.process_time())
+            os.kill(os.getpid(), signal.SIGINT)
+        def keep(intermediate_result):
+            if not last:
+                threading.Timer(0.2, interrupt).start()
+            last[:] = [intermediate_result]
+        try:
+            admm_relu(X, y, beta=0.01, gates=100, gap_tol=1e-15, maxiter=10**6, callback=keep,
+                      threads=2)
+        except KeyboardInterrupt:
+            print(time.process_time() - began[0], last[0].predict(X).shape[0])
+        """
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
+    )
+    work, rows = run.stdout.split()
+    assert rows == "1500" and float(work) <= 2 * 0.5
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_ctrl_c_is_quick_and_leaves_the_partial_result():
     script = textwrap.dedent(

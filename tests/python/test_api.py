@@ -217,6 +217,33 @@ def test_all_integers_reach_every_value_of_their_range():
     assert seen == {(1.0,), (2.0,), (3.0,)} and result.fun == 0.0
 
 
+# ---- agreement ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lowest", [0.0, 3.0])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_restarts_agree_on_a_smooth_function(dtype, lowest):
+    def func(x):
+        return float((x.astype(dtype) * [1, 2, 3, 4] @ (x - 0.3)).sum() + lowest + 0.225)
+
+    result = cbo(func, [(-5, 5)] * 4, dtype=dtype, rng=1)
+    assert result.success and result.nfev < 20_000 and "agree" in result.message
+    assert result.fun == pytest.approx(lowest, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_local_minima_inside_a_penalty_wall_are_no_agreement(seed):
+    """They are far below the wall's 1e20, and far from one another."""
+
+    def func(x):
+        if np.abs(x).max() > 2:
+            return 1e20
+        return float(20 + (x**2).sum() + 10 * (1 - np.cos(2 * np.pi * x)).sum())
+
+    result = cbo(func, [(-6, 7)] * 3, rng=seed, maxfev=3000)
+    assert not result.success or result.fun == pytest.approx(20)
+
+
 # ---- randomness ------------------------------------------------------------------------------
 
 

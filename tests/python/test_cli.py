@@ -12,7 +12,7 @@ from scipy.optimize import OptimizeResult
 
 import fastopt
 from fastopt import __main__ as cli
-from fastopt import _backend, _demo, _nist
+from fastopt import _backend, _demo, _demo_nist, _nist
 
 
 def run(capsys, *argv):
@@ -37,7 +37,7 @@ def lost_cbo(monkeypatch):
         x = np.array(bounds)[:, 0]
         return OptimizeResult(x=x, fun=fun(x), message="stayed in the corner")
 
-    monkeypatch.setitem(_demo.SOLVERS, _demo.CBO, corner)
+    monkeypatch.setitem(_demo_nist.SOLVERS, _demo_nist.CBO, corner)
 
 
 @pytest.fixture
@@ -107,8 +107,8 @@ def test_demo_reaches_the_certified_values(capsys):
     code, out, err = run(capsys, "demo", "Misra1a", "BoxBOD", "Rat43")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert [text.split()[0] for text in lines[2:5]] == ["Misra1a", "BoxBOD", "Rat43"]
-    assert "1.2455e-01 | 1.2455e-01" in lines[2]
+    assert [text.split()[0] for text in lines[4:7]] == ["Misra1a", "BoxBOD", "Rat43"]
+    assert "1.2455e-01 | 1.2455e-01" in lines[4]
     assert all(len(text) <= 100 for text in lines)
     (totals,) = (text.split() for text in lines if text.startswith("fastopt.cbo "))
     assert totals[1:3] == ["3", "3"]
@@ -117,9 +117,10 @@ def test_demo_reaches_the_certified_values(capsys):
 
 def test_demo_json(capsys):
     code, out, _ = run(capsys, "demo", "Misra1a", "--json", "--seed", "3")
-    report = json.loads(out)
+    printed = json.loads(out)
     assert code == 0
-    assert report["seed"] == 3
+    assert printed["seed"] == 3
+    report = printed["nist"]
     (entry,) = report["sets"]
     assert entry["set"] == "Misra1a"
     assert set(entry["fits"]) == {"cbo", "differential_evolution"}
@@ -148,31 +149,56 @@ def test_demo_values_show_equal_terms_in_nists_order():
     """The two peaks of Gauss1 the other way round are the same fit, and are shown as such."""
     problem = _nist.load("Gauss1")
     certified = problem.data.certified
-    fit = _demo.fit(problem, _demo.CBO, seed=0, budget=200)
+    fit = _demo_nist.fit(problem, _demo_nist.CBO, seed=0, budget=200)
     swapped = dataclasses.replace(fit, b_finished=certified[[0, 1, 5, 6, 7, 2, 3, 4]])
-    text = _demo.values(_demo.Row(problem, {_demo.CBO: swapped}))
+    text = _demo_nist.values(_demo_nist.Row(problem, {_demo_nist.CBO: swapped}))
     shown = [list(map(float, row.split()[1:])) for row in text.splitlines()[1:]]
     np.testing.assert_array_equal(shown, np.column_stack([certified, certified]))
 
 
 def test_demo_seed_reproduces(capsys):
     def numbers(seed):
-        fits = json.loads(run(capsys, "demo", "BoxBOD", "--json", "--seed", seed)[1])["sets"][0]
-        return [(f["b"], f["nfev"]) for f in fits["fits"].values()]
+        report = json.loads(run(capsys, "demo", "BoxBOD", "--json", "--seed", seed)[1])["nist"]
+        return [(f["b"], f["nfev"]) for f in report["sets"][0]["fits"].values()]
 
     assert numbers("1") == numbers("1")
     assert numbers("1") != numbers("2")
 
 
-def test_demo_quick_is_six_sets(capsys, monkeypatch):
+def test_demo_quick_is_six_sets_of_27(monkeypatch):
     seen = []
-    monkeypatch.setattr(_demo, "rows", lambda names, seed: seen.extend(names) or [])
-    monkeypatch.setattr(_demo, "summary_text", lambda table: "")
-    assert run(capsys, "demo", "--quick")[0] == 0
-    assert seen == list(_demo.QUICK) and len(seen) == 6
+    monkeypatch.setattr(_demo_nist, "fit", lambda problem, solver, seed: seen.append(problem.name))
+    _demo_nist.run(0, quick=True)
+    assert seen[::2] == list(_demo_nist.QUICK) and len(seen) == 2 * 6
     seen.clear()
-    assert run(capsys, "demo")[0] == 0
-    assert seen == list(_nist.NAMES)
+    _demo_nist.run(0, quick=False)
+    assert seen[::2] == list(_nist.NAMES)
+
+
+def test_every_part_of_the_demo_keeps_to_the_protocol():
+    for name in _demo.PARTS:
+        part = _demo.part(name)
+        assert isinstance(part.TITLE, str) and len(part.TITLE) <= 100
+        assert all(isinstance(one, str) for one in part.REQUIRES)
+        for function in ("run", "text", "as_dict", "failures", "figure"):
+            assert callable(getattr(part, function))
+
+
+def test_demo_leaves_out_what_cannot_run(capsys, monkeypatch):
+    monkeypatch.setattr(_demo_nist, "REQUIRES", ("no_such_module",))
+    code, out, err = run(capsys, "demo", "nist")
+    assert (code, out) == (2, "")
+    assert "nist needs no_such_module: pip install 'fastopt[demo]'" in err
+    monkeypatch.setattr(_demo, "PARTS", ("nist",))
+    code, _, err = run(capsys, "demo")
+    assert code == 0 and "left out: nist needs no_such_module" in err
+
+
+def test_demo_parts_have_plots_of_their_own(tmp_path):
+    from fastopt.__main__ import _plot_file
+
+    assert _plot_file(tmp_path / "a.png", "nist", 1) == tmp_path / "a.png"
+    assert _plot_file(tmp_path / "a.png", "nist", 3) == tmp_path / "a-nist.png"
 
 
 def test_demo_exits_1_when_cbo_misses(capsys, lost_cbo):
@@ -182,20 +208,20 @@ def test_demo_exits_1_when_cbo_misses(capsys, lost_cbo):
         "fastopt demo: cbo missed Eckerle4, which it claims to reach",
         "fastopt demo: cbo reached 0 sets, differential_evolution 1",
     ]
-    assert " * |" in out.splitlines()[2]
+    assert " * |" in out.splitlines()[4]
     assert "reached by differential_evolution alone: Eckerle4" in out
 
 
 def test_demo_does_not_claim_the_hard_sets(capsys, lost_cbo, monkeypatch):
     """A hard set that both miss is no failure; one that only the peer reaches is."""
-    assert set(_demo.HARD) < set(_nist.NAMES)
-    peer = _demo.SOLVERS[_demo.DE]
-    monkeypatch.setitem(_demo.SOLVERS, _demo.DE, _demo.SOLVERS[_demo.CBO])
+    assert set(_demo_nist.HARD) < set(_nist.NAMES)
+    peer = _demo_nist.SOLVERS[_demo_nist.DE]
+    monkeypatch.setitem(_demo_nist.SOLVERS, _demo_nist.DE, _demo_nist.SOLVERS[_demo_nist.CBO])
     code, out, err = run(capsys, "demo", "Gauss1")
     assert (code, err) == (0, "")
     assert "missed by both: Gauss1\nnot claimed by cbo: Gauss1" in out
-    monkeypatch.setattr(_demo, "HARD", ("Eckerle4",))
-    monkeypatch.setitem(_demo.SOLVERS, _demo.DE, peer)
+    monkeypatch.setattr(_demo_nist, "HARD", ("Eckerle4",))
+    monkeypatch.setitem(_demo_nist.SOLVERS, _demo_nist.DE, peer)
     code, _, err = run(capsys, "demo", "Eckerle4")
     assert code == 1
     assert err == "fastopt demo: cbo reached 0 sets, differential_evolution 1\n"
@@ -204,7 +230,8 @@ def test_demo_does_not_claim_the_hard_sets(capsys, lost_cbo, monkeypatch):
 def test_demo_unknown_set(capsys):
     code, out, err = run(capsys, "demo", "Misra")
     assert (code, out) == (2, "")
-    assert "no such set: Misra; there are Misra1a" in err
+    assert "no such part or NIST set: Misra; the parts are nist" in err
+    assert "the sets Misra1a" in err
 
 
 def test_demo_plot(capsys, tmp_path):
@@ -219,15 +246,15 @@ def test_demo_plot(capsys, tmp_path):
 
 def test_demo_figure_shows_every_set():
     pytest.importorskip("matplotlib")
-    table = list(_demo.rows(["BoxBOD", "Nelson", "Misra1a", "Rat42"], 0))
-    fig = _demo.figure(table)
+    table = _demo_nist.run(0, False, ["BoxBOD", "Nelson", "Misra1a", "Rat42"])
+    fig = _demo_nist.figure(table)
     axes = fig.axes
     titles = [a.get_title().split(":")[0] for a in axes[:8:2]]
     assert titles == ["BoxBOD", "Nelson", "Misra1a", "Rat42"]
     assert axes[1].get_title("left") == axes[1].get_title("right") == "reached"
     assert len(axes[0].lines) == 3  # data and two fits
     end = axes[1].lines[0].get_xdata()[-1]
-    assert end == table[0].fits[_demo.CBO].nfev
+    assert end == table[0].fits[_demo_nist.CBO].nfev
     assert not axes[8].axison
 
 
@@ -252,7 +279,7 @@ def test_demo_plot_of_unknown_kind(capsys, tmp_path):
 
 
 def test_recorder_counts_points():
-    recorder = _demo.Recorder(lambda z: np.sum(z**2, axis=0))
+    recorder = _demo_nist.Recorder(lambda z: np.sum(z**2, axis=0))
     recorder(np.ones((2, 5)))
     recorder(np.full(2, 0.5))
     recorder(np.full((2, 3), 2.0))
@@ -260,9 +287,9 @@ def test_recorder_counts_points():
     assert recorder.trace == [(5, 2.0), (6, 0.5)]
 
 
-@pytest.mark.parametrize("solver", {**_demo.SOLVERS, **_demo.PEERS})
+@pytest.mark.parametrize("solver", {**_demo_nist.SOLVERS, **_demo_nist.PEERS})
 def test_every_solver_keeps_its_budget(solver):
-    fit = _demo.fit(_nist.load("Misra1a"), solver, seed=0, budget=900)
+    fit = _demo_nist.fit(_nist.load("Misra1a"), solver, seed=0, budget=900)
     assert 50 < fit.nfev <= 900 + 100 * 3  # the polish of scipy's solvers comes on top
     assert fit.rss < 1e4
     assert [n for n, _ in fit.trace] == sorted(n for n, _ in fit.trace)
@@ -334,7 +361,7 @@ def test_python_m(tmp_path):
         timeout=120,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout)["summary"]["cbo"]["sets"] == 1
+    assert json.loads(done.stdout)["nist"]["summary"]["cbo"]["sets"] == 1
     wrong = subprocess.run(
         [sys.executable, "-m", "fastopt", "bench", "nonsense"],
         capture_output=True,

@@ -335,6 +335,7 @@ def test_sampling_reproduces_a_gaussian(alpha: float | str) -> None:
             maxiter=100,
         )
         assert result.success
+        assert np.all(result.weights == 1 / 2000)  # the sample's, whatever moved it
         means.append(result.population.mean(axis=0))
         covariances.append(np.cov(result.population.T))
     np.testing.assert_allclose(np.mean(means, axis=0), mean, atol=0.1)

@@ -7,7 +7,7 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from fastopt import _demo, _nist
+from fastopt import _demo_nist, _nist, cbo
 
 PROBLEMS = {name: _nist.load(name) for name in _nist.NAMES}
 each_set = pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS.keys())
@@ -79,7 +79,9 @@ def test_certified_residual_sum(problem):
     rss = problem.rss(data.certified)
     if problem.name == "Lanczos1":  # 1.4e-25: eleven digits of the parameters leave 4e-21
         assert rss < data.y.size * (1e-11 * np.max(data.y)) ** 2 * 10
-        rss = problem.rss(problem.decode(_demo.finish(problem, problem.encode(data.certified))))
+        rss = problem.rss(
+            problem.decode(_demo_nist.finish(problem, problem.encode(data.certified)))
+        )
         assert rss == pytest.approx(data.certified_rss, rel=5e-3)  # it is rounding errors squared
     else:
         assert rss == pytest.approx(data.certified_rss, rel=2e-10)
@@ -227,11 +229,21 @@ def test_finish_brings_the_digits(problem):
     shake = 1 + 1e-4 * np.random.default_rng(2).standard_normal(problem.dim)
     z = problem.encode(problem.data.certified * shake)
     assert problem.digits(problem.decode(z)) < 5
-    assert problem.digits(problem.decode(_demo.finish(problem, z))) >= 6
+    assert problem.digits(problem.decode(_demo_nist.finish(problem, z))) >= 6
 
 
 def test_finish_keeps_what_it_cannot_better():
     problem = PROBLEMS["MGH10"]
     z = np.array([0.0, 5.0, -1.0])  # overflows: the sum is infinite here
     assert problem.objective(z) == np.inf
-    np.testing.assert_array_equal(_demo.finish(problem, z), z)
+    np.testing.assert_array_equal(_demo_nist.finish(problem, z), z)
+
+
+@pytest.mark.parametrize("name", ["MGH10", "Nelson"])
+@pytest.mark.parametrize("seed", range(4))
+def test_no_agreement_on_a_wrong_minimum_where_values_are_huge(name, seed):
+    """Most of these boxes has sums of squares of 1e10 to 1e300 times the least one."""
+    problem = _nist.load(name)
+    with np.errstate(all="ignore"):
+        result = cbo(problem.objective, problem.bounds, vectorized=True, maxfev=20_000, rng=seed)
+    assert problem.reached(result.fun) or not result.success
