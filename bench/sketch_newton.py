@@ -6,7 +6,7 @@
     python bench/sketch_newton.py sketches    # operators beside scipy and scikit-learn
     python bench/sketch_newton.py lstsq       # least squares beside scipy and numpy
 
-Every row is also written as a JSON line (--out). Solvers take turns; times are medians, of CPU
+Every row is also written as a JSON line (--jsonl). Solvers take turns; times are medians, of CPU
 seconds with one thread and of wall seconds with more (set OPENBLAS_NUM_THREADS=1 for the peers).
 Missing peers are skipped.
 """
@@ -21,7 +21,7 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -558,9 +558,15 @@ def bench_lstsq(report: Report, threads: int, repeats: int) -> None:
             )
 
 
-def main() -> None:
+PARTS = ("glm", "paper", "s2mpj", "sketches", "lstsq")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["glm", "paper", "s2mpj", "sketches", "lstsq"])
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all but paper)"
+    )
+    parser.add_argument("--quick", action="store_true", help="the smallest glm, sketches")
     parser.add_argument("--sizes", default="20000x200,50000x500,20000x1500")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
@@ -574,24 +580,29 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=Path("data"), help="folder of a9a.npz, w8a.npz, ..."
     )
-    parser.add_argument("--out", help="append JSON lines to this file")
-    given = parser.parse_args()
+    parser.add_argument("--jsonl", metavar="FILE", help="append the records")
+    given = parser.parse_args(argv)
+    if unknown := [part for part in given.parts if part not in PARTS]:
+        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
     if given.threads > 1:
         global CLOCK
         CLOCK = time.perf_counter
-    warnings.simplefilter("ignore")
-    report = Report(given.out, given.threads)
-    if given.what == "glm":
-        sizes = [tuple(int(k) for k in one.split("x")) for one in given.sizes.split(",")]
-        bench_glm(report, sizes, given.threads, given.repeats, given.slow)  # type: ignore[arg-type]
-    elif given.what == "paper":
-        bench_paper(report, given.data, given.threads, given.repeats)
-    elif given.what == "s2mpj":
-        bench_s2mpj(report, given.factor, given.tol)
-    elif given.what == "sketches":
-        bench_sketches(report, given.threads, given.repeats)
-    else:
-        bench_lstsq(report, given.threads, given.repeats)
+    report = Report(given.jsonl, given.threads)
+    text = "20000x200" if given.quick else given.sizes
+    sizes = [(int(rows), int(n)) for rows, n in (one.split("x") for one in text.split(","))]
+    runs: dict[str, Callable[[], None]] = {
+        "glm": lambda: bench_glm(report, sizes, given.threads, given.repeats, given.slow),
+        "paper": lambda: bench_paper(report, given.data, given.threads, given.repeats),
+        "s2mpj": lambda: bench_s2mpj(report, given.factor, given.tol),
+        "sketches": lambda: bench_sketches(report, given.threads, given.repeats),
+        "lstsq": lambda: bench_lstsq(report, given.threads, given.repeats),
+    }
+    default = ["glm", "sketches"] if given.quick else ["glm", "s2mpj", "sketches", "lstsq"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for part in given.parts or default:
+            runs[part]()
+    return 0
 
 
 if __name__ == "__main__":
