@@ -12,9 +12,15 @@
 namespace fastopt {
 namespace FASTOPT_LEVEL {
 
+#include "core/random_functors.inl"
+
 #include "core/random.inl"
 
+#include "cbo/objective_functors.inl"
+
 #include "cbo/objectives.inl"
+
+#include "cbo/cbo_functors.inl"
 
 #include "cbo/cbo_kernels.inl"
 

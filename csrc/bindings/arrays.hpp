@@ -6,7 +6,7 @@
 
 #include <vector>
 
-#include "backend/backend.hpp"
+#include "core/buffer.hpp"
 
 namespace fastopt {
 

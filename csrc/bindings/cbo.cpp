@@ -297,7 +297,7 @@ py::dict run(const AnyObjective& any, const PyOptions& options, const Rows<doubl
 void bind_cbo(py::module_& m) {
     using namespace pybind11::literals;
 
-    py::class_<AnyObjective, std::shared_ptr<AnyObjective>>(m, "Objective")
+    py::class_<AnyObjective, std::shared_ptr<AnyObjective>>(m, "Objective", py::module_local())
         .def("evaluate", &evaluate<float>, "X"_a.noconvert(), "threads"_a = 0)
         .def("evaluate", &evaluate<double>, "X"_a, "threads"_a = 0);
     m.def("native_objective", &native_objective, "name"_a, "dim"_a, "shift"_a = py::none(),
@@ -306,7 +306,7 @@ void bind_cbo(py::module_& m) {
           "owner"_a);
     m.def("batch_objective", &batch_objective, "fn"_a, "constrained"_a = false);
 
-    py::class_<PyRecord, std::shared_ptr<PyRecord>>(m, "Record")
+    py::class_<PyRecord, std::shared_ptr<PyRecord>>(m, "Record", py::module_local())
         .def_property_readonly("nit", [](const PyRecord& p) { return p.r.nit; })
         .def_property_readonly("nfev", [](const PyRecord& p) { return p.r.nfev; })
         .def_property_readonly("fun", [](const PyRecord& p) { return p.r.fun; })
@@ -321,7 +321,7 @@ void bind_cbo(py::module_& m) {
             return to_dict((*p.r.snapshot)());
         });
 
-    py::class_<PyOptions> options(m, "CboOptions");
+    py::class_<PyOptions> options(m, "CboOptions", py::module_local());
     options.def(py::init<>())
         .def_readwrite("dtype", &PyOptions::dtype)
         .def_readwrite("init", &PyOptions::init)

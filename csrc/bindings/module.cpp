@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/backend.hpp"
 #include "bindings/arrays.hpp"
 #include "core/error.hpp"
 #include "core/isa.hpp"
@@ -17,8 +18,7 @@
 namespace fastopt {
 
 void bind_cbo(py::module_& m);
-void bind_admm_relu(py::module_& m);
-void bind_sketch_newton(py::module_& m);
+void bind_backend(py::module_& m); // what only this backend has: <backend>.cpp
 
 namespace {
 
@@ -49,15 +49,14 @@ py::array random_array(bool normal, index_t n, std::uint32_t key0, std::uint32_t
 } // namespace
 } // namespace fastopt
 
-PYBIND11_MODULE(_cpu, m) {
+PYBIND11_MODULE(FASTOPT_MODULE, m) {
     using namespace fastopt;
     using namespace pybind11::literals;
 
-    m.doc() = "The CPU engine of fastopt. Private: use the functions of the package.";
-    py::register_exception<BackendError>(m, "BackendError", PyExc_RuntimeError);
+    m.doc() = "The engine of fastopt. Private: use the functions of the package.";
+    py::register_local_exception<BackendError>(m, "BackendError", PyExc_RuntimeError);
     bind_cbo(m);
-    bind_admm_relu(m);
-    bind_sketch_newton(m);
+    bind_backend(m);
 
     m.def(
         "philox",

@@ -13,7 +13,7 @@
 #include <limits>
 #include <vector>
 
-#include "backend/backend.hpp"
+#include "core/buffer.hpp"
 #include "core/interfaces.hpp"
 #include "core/philox.hpp"
 #include "core/snapshot.hpp"

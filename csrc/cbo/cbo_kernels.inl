@@ -1,44 +1,10 @@
-// Kernel bodies of consensus-based optimisation. The functors hold the mathematics of one
-// coordinate (FASTOPT_HD: a GPU launcher calls the same ones); the functions below them are the CPU
-// launchers for one block of rows. Included by csrc/kernels.cpp for every instruction set.
+// Kernel bodies of consensus-based optimisation on the CPU: what happens to one block of rows. The
+// mathematics of one coordinate is in cbo/cbo_functors.inl, which GPU kernels use too. Included,
+// after it, by csrc/kernels.cpp for every instruction set.
 
-// ---- functors: one coordinate ----------------------------------------------------------------
-
-template <class T> FASTOPT_HD T smaller(T a, T b) { return b < a ? b : a; }
-template <class T> FASTOPT_HD T larger(T a, T b) { return b > a ? b : a; }
-
-template <class T> FASTOPT_HD T clipped(T x, T lo, T hi) { return smaller(larger(x, lo), hi); }
-
-// Mirrors x at the walls; a point that is still outside after two mirrors stops at the wall.
-template <class T> FASTOPT_HD T reflected(T x, T lo, T hi) {
-    x = x < lo ? lo + (lo - x) : x;
-    x = x > hi ? hi - (x - hi) : x;
-    x = x < lo ? lo + (lo - x) : x;
-    return clipped(x, lo, hi);
-}
-
-template <class T> FASTOPT_HD T bounded(T x, T lo, T hi, bool clip) {
-    return clip ? clipped(x, lo, hi) : reflected(x, lo, hi);
-}
-
-// One coordinate of the rule in cbo_kernels.hpp; `scale` is the row's min(||D||, truncation) when
-// the noise is isotropic.
-template <class T, bool isotropic> struct DriftDiffusion {
-    T drift, diffusion, truncation;
-    FASTOPT_HD T operator()(T deviation, T scale, T xi) const {
-        const T s = isotropic ? scale : smaller(vabs(deviation), truncation);
-        return diffusion * s * xi - drift * deviation;
-    }
-};
-
-// ---- helpers of the CPU launchers ------------------------------------------------------------
+// ---- helpers ---------------------------------------------------------------------------------
 
 constexpr index_t noise_tile = 2048; // random numbers made at a time: they stay in the L1 cache
-constexpr int sum_lanes = 8;         // partial sums of a reduction, combined in a fixed tree
-
-template <class T> FASTOPT_HD T tree_sum(const T s[sum_lanes]) {
-    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
-}
 
 // sum_k ((a_k - b_k) scale_k)^2, scale nullptr for ones.
 template <class T, bool scaled>
@@ -172,14 +138,6 @@ template <class T> static void hop(const Move<T>& m, const T* step, index_t r0, 
         });
 }
 
-constexpr double infinity = HUGE_VAL;
-
-// One Gibbs weight. The best particle keeps weight 1 at every alpha.
-FASTOPT_HD double gibbs_weight(double e, double alpha, double e_min) {
-    const double w = vexp(-alpha * (e - e_min));
-    return e == e_min ? 1.0 : (e < infinity ? w : 0.0);
-}
-
 static void gibbs(const double* FASTOPT_RESTRICT e, index_t n, double alpha, double e_min,
                   double* FASTOPT_RESTRICT w) {
     for (index_t i = 0; i < n; ++i) w[i] = gibbs_weight(e[i], alpha, e_min);
@@ -226,10 +184,6 @@ static void weighted_deviation(const double* w, const T* x, const T* c, index_t 
         for (index_t k = 0; k < d; ++k) o[k] = root * (row[k] - c[k]);
     }
 }
-
-// The kernel ends at three widths. However much better another basin is, it cannot draw the
-// particles of this one away; a Gaussian's tail times the weights of a large alpha would.
-constexpr double kernel_reach = -4.5;
 
 template <class T>
 static void polarize(const T* x, const double* e, index_t n, index_t d, double alpha, double e_min,

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "cbo/cbo.hpp"
-#include "cbo/cbo_kernels.hpp"
+#include "cbo/cbo_steps.hpp"
 
 namespace fastopt {
 
@@ -43,41 +43,39 @@ template <class T> class Ensemble {
             a("epoch", epoch_);
         a("y", y_), a("y_f", y_f_), a("y_violation", y_v_), a("clusters", clusters_);
         a("centers", centers_), a("weights", w_), a("spread", spread_);
-        if constexpr (std::is_same_v<Archive, Load>)
-            for (index_t k = 0; k < d_; ++k) c_t_[k] = static_cast<T>(c_[k]);
+        if constexpr (std::is_same_v<Archive, Load>) send_consensus(), send_batch();
     }
 
   private:
-    template <class F> void for_rows(index_t rows, F f) const; // f(block, first row, last row + 1)
-
-    const index_t* batch_rows() const;
+    const index_t* batch_rows() const { return batch_.empty() ? nullptr : rows_.data(); }
     void first_clusters();
     void next_batch();
-    void remember_bests();
-    void energies(const double* f, const double* v, index_t n, double* e) const;
+    void send_batch();
+    void send_consensus();
     void update_penalty();
-    double choose_alpha(index_t n);
-    void weighted_mean(const T* x, const index_t* rows, index_t n, const double* w, double* c);
-    void polarised_consensus(const T* x);
     void clustered_consensus(const T* x);
     void covariance_factor(const T* x); // L L' = sum_i w_i (x_i - c)(x_i - c)' / sum_i w_i
-    void correlated_move(Move<T> m, index_t n);
     void kick(index_t k);
 
     const CboProblem<T>& problem_;
     const CboOptions& options_;
-    const CboKernels<T>& kernels_;
     const index_t n_, d_;
-    index_t block_rows_;
+    std::shared_ptr<Queue> queue_;
+    CboSteps<T> steps_;
 
-    std::vector<T> lower_, upper_, width_, inverse_kernel_; // per coordinate
-    bool integral_ = false;
+    // Everything that is large, and what meets it, lives where the kernels run.
+    Array<T> lower_, upper_, inverse_kernel_, step_; // per coordinate
+    Array<char> integer_;
+    std::vector<T> width_;
     double drift_, diffusion_, diffusion_factor_, memory_drift_, memory_diffusion_, ess_;
 
-    Buffer<T> x_, y_, scratch_, gradient_, centers_, factor_;
-    Buffer<double> f_, v_, e_, w_, y_f_, y_v_, partial_, clusters_, responsibility_;
+    Array<T> x_, y_, scratch_, gradient_, centers_, factor_, points_;
+    Array<double> f_, v_, e_, w_, y_f_, y_v_, responsibility_, share_;
+    Array<T> c_t_;        // the consensus in the particles' precision
+    Array<index_t> rows_; // this iteration's batch
+
     std::vector<double> c_, c_before_, best_x_;
-    std::vector<T> c_t_;                 // the consensus in the particles' precision
+    Buffer<double> clusters_;
     std::vector<index_t> batch_, chunk_; // a permutation of the particles; this iteration's part
     index_t batch_at_ = 0, epoch_ = 0, nfev_ = 0, still_ = 0;
     double alpha_ = 0, energy_min_ = no_limit, spread_ = no_limit, mean_ = 0;

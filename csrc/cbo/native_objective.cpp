@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "cbo/cbo_steps.hpp"
 #include "core/error.hpp"
 #include "core/parallel.hpp"
 #include "kernels.hpp"
@@ -39,6 +40,24 @@ void NativeObjective<T>::evaluate(T* x, index_t n, double* f, double* /*violatio
         block(0);
     else
         parallel_for(n_blocks, threads_, block);
+}
+
+template <class T>
+bool NativeObjective<T>::evaluate_resident(const std::shared_ptr<Queue>& queue, const T* x,
+                                           index_t n, double* f) {
+    if (kernels_on_host()) return false;
+    const auto copied = [&](const std::vector<T>& numbers) {
+        const Array<T> array(queue, static_cast<index_t>(numbers.size()));
+        std::copy(numbers.begin(), numbers.end(), array.mirror());
+        array.send();
+        return array;
+    };
+    if (resident_.queue != queue) resident_ = {queue, copied(shift_), copied(rotation_), {}};
+    const index_t moved = shift_.empty() && rotation_.empty() ? 0 : checked_product(n, d_);
+    if (resident_.scratch.size() < moved) resident_.scratch = Array<T>(queue, moved);
+    fastopt::evaluate_resident(*queue, id_, x, n, d_, resident_.shift.data(),
+                               resident_.rotation.data(), resident_.scratch.data(), f);
+    return true;
 }
 
 template <class T>

@@ -1,8 +1,10 @@
 // Objectives that run without Python, on all threads: the named functions and C function pointers.
 #pragma once
 
+#include <memory>
 #include <vector>
 
+#include "backend/queue.hpp"
 #include "cbo/objectives.hpp"
 #include "core/interfaces.hpp"
 
@@ -14,6 +16,8 @@ template <class T> class NativeObjective final : public Objective<T> {
     NativeObjective(ObjectiveId id, index_t d, const std::vector<double>& shift,
                     const std::vector<double>& rotation, int threads);
     void evaluate(T* x, index_t n, double* f, double* violation) override;
+    bool evaluate_resident(const std::shared_ptr<Queue>& queue, const T* x, index_t n,
+                           double* f) override;
     bool preserves_points() const override { return true; }
 
   private:
@@ -21,6 +25,11 @@ template <class T> class NativeObjective final : public Objective<T> {
     index_t d_;
     std::vector<T> shift_, rotation_;
     int threads_;
+    struct Resident { // copies where the kernels of one queue run
+        std::shared_ptr<Queue> queue;
+        Array<T> shift, rotation, scratch;
+    };
+    Resident resident_;
 };
 
 // double f(int d, double* x) or double f(int d, double* x, void* user_data), called from several

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 
 #include "core/types.hpp"
 
 namespace fastopt {
 
 struct Snapshot; // core/snapshot.hpp
+class Queue;     // backend/queue.hpp
 
 // f : R^d -> R, evaluated for many points at once.
 template <class T> class Objective {
@@ -17,6 +19,12 @@ template <class T> class Objective {
     // f[i] = f(x_i) for n points stored row by row; NaN counts as +inf. When constrained(), also
     // violation[i] >= 0, zero where x_i is feasible. May overwrite x unless preserves_points().
     virtual void evaluate(T* x, index_t n, double* f, double* violation) = 0;
+    // The same for x and f where the kernels run (backend/queue.hpp); false if this objective
+    // cannot: the caller then uses evaluate(). Never changes x, never constrained.
+    virtual bool evaluate_resident(const std::shared_ptr<Queue>&, const T* /*x*/, index_t /*n*/,
+                                   double* /*f*/) {
+        return false;
+    }
     virtual bool constrained() const { return false; }
     virtual bool preserves_points() const { return false; }
 };

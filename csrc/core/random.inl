@@ -1,7 +1,6 @@
 // Philox and Box-Muller, 16 lanes at a time. Included by csrc/kernels.cpp inside the namespace of
-// one instruction set; every function here is internal to that translation unit.
-
-constexpr int lanes = 16;
+// one instruction set, after core/random_functors.inl; every function here is internal to that
+// translation unit.
 
 // Sixteen 32-bit words side by side. `mulhilo` is Philox's only operation that compilers do not
 // vectorise well; each instruction set has its own, everything else is plain C++.
@@ -107,38 +106,17 @@ struct NormalF32 {
     static constexpr int size = 4 * lanes;
     static void make(const std::uint32_t (*w)[lanes], float* z) {
         for (int p = 0; p < 4; p += 2)
-            for (int i = 0; i < lanes; ++i) {
-                const float u =
-                    (static_cast<float>(static_cast<std::int32_t>(w[p][i] >> 1)) + 0.5f) *
-                    4.656612873077392578125e-10f; // 2^-31
-                const float radius = vsqrt(-2.0f * vlog(u));
-                float s, c;
-                vsincospi(static_cast<float>(static_cast<std::int32_t>(w[p + 1][i])) *
-                              4.656612873077392578125e-10f,
-                          s, c);
-                z[lanes * p + i] = radius * c;
-                z[lanes * p + lanes + i] = radius * s;
-            }
+            for (int i = 0; i < lanes; ++i)
+                normal_pair(w[p][i], w[p + 1][i], z[lanes * p + i], z[lanes * p + lanes + i]);
     }
 };
-
-// 52 random bits in [1, 2), minus one, plus half a step: inside (0, 1).
-FASTOPT_HD double uniform_of(std::uint32_t high, std::uint32_t low) {
-    const std::uint64_t mantissa = (static_cast<std::uint64_t>(high) << 20) | (low >> 12);
-    return (bits_as<double>(mantissa | 0x3ff0000000000000u) - 1.0) + 1.1102230246251565404e-16;
-}
 
 struct NormalF64 {
     using value = double;
     static constexpr int size = 2 * lanes;
     static void make(const std::uint32_t (*w)[lanes], double* z) {
-        for (int i = 0; i < lanes; ++i) {
-            const double radius = vsqrt(-2.0 * vlog(uniform_of(w[0][i], w[1][i])));
-            double s, c;
-            vsincospi(2.0 * uniform_of(w[2][i], w[3][i]), s, c);
-            z[i] = radius * c;
-            z[lanes + i] = radius * s;
-        }
+        for (int i = 0; i < lanes; ++i)
+            normal_pair(w[0][i], w[1][i], w[2][i], w[3][i], z[i], z[lanes + i]);
     }
 };
 

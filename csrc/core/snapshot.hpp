@@ -5,13 +5,14 @@
 // of their names. Single precision survives the way through double unharmed.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "backend/backend.hpp"
+#include "core/buffer.hpp"
 #include "core/error.hpp"
 #include "core/types.hpp"
 
@@ -34,6 +35,12 @@ class Save {
     }
     template <class T> void operator()(const std::string& name, const Buffer<T>& field) {
         out_.reals[prefix_ + name].assign(field.data(), field.data() + field.size());
+    }
+    // An array that lives elsewhere: backend/queue.hpp.
+    template <class A>
+    auto operator()(const std::string& name, const A& field) -> decltype(void(field.fetch())) {
+        const auto* numbers = field.fetch();
+        out_.reals[prefix_ + name].assign(numbers, numbers + field.size());
     }
     void operator()(const std::string& name, const std::vector<index_t>& field) {
         out_.integers[prefix_ + name] = field;
@@ -61,13 +68,17 @@ class Load {
         field = find(in_.reals, name);
     }
     template <class T> void operator()(const std::string& name, Buffer<T>& field) {
-        const std::vector<double>& stored = find(in_.reals, name);
-        FASTOPT_REQUIRE(static_cast<index_t>(stored.size()) == field.size(),
-                        "the saved state does not fit this problem: array '" + name + "' has " +
-                            std::to_string(stored.size()) + " numbers, expected " +
-                            std::to_string(field.size()));
+        const std::vector<double>& stored = fixed(name, field.size());
         for (index_t i = 0; i < field.size(); ++i)
             field[i] = static_cast<T>(stored[static_cast<std::size_t>(i)]);
+    }
+    template <class A>
+    auto operator()(const std::string& name, A& field) -> decltype(field.send()) {
+        using T = std::decay_t<decltype(*field.mirror())>;
+        const std::vector<double>& stored = fixed(name, field.size());
+        std::transform(stored.begin(), stored.end(), field.mirror(),
+                       [](double value) { return static_cast<T>(value); });
+        field.send();
     }
     void operator()(const std::string& name, std::vector<index_t>& field) {
         field = find(in_.integers, name);
@@ -78,6 +89,14 @@ class Load {
     }
 
   private:
+    const std::vector<double>& fixed(const std::string& name, index_t size) const {
+        const std::vector<double>& stored = find(in_.reals, name);
+        FASTOPT_REQUIRE(static_cast<index_t>(stored.size()) == size,
+                        "the saved state does not fit this problem: array '" + name + "' has " +
+                            std::to_string(stored.size()) + " numbers, expected " +
+                            std::to_string(size));
+        return stored;
+    }
     template <class Map>
     const typename Map::mapped_type& find(const Map& map, const std::string& name) const {
         const auto it = map.find(prefix_ + name);

@@ -181,7 +181,7 @@ def admm_relu(
     >>> bool(abs(result.predict([[0.5]])[0] - 0.5) < 0.01)
     True
     """
-    module = _backend.module(device)
+    module = _backend.module(device, "admm_relu")
     choice("method", method, METHODS)
     beta = real("beta", beta, above=0.0)
     data = read_data(X, y, loss, sample_weight, bool(fit_intercept), bool(standardize), robust_eps)
@@ -280,7 +280,7 @@ gap_tol, maxiter, maxtime, rng, callback, dtype, device, threads, huber_delta, q
     >>> [int(k) for k in path.n_neurons][-1], path.success
     (0, True)
     """
-    module = _backend.module(device)
+    module = _backend.module(device, "admm_relu")
     choice("method", method, METHODS)
     values = np.asarray(betas, dtype=np.float64)
     if values.ndim != 1 or values.size == 0:

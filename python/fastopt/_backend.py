@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from types import ModuleType
 from typing import Any
 
@@ -9,29 +11,59 @@ from . import _cpu
 
 __all__ = ["info", "module"]
 
+_ON_CUDA = {"cbo"}  # solvers that fastopt._cuda holds
+_INSTALL = (
+    "build fastopt with it: `FASTOPT_CUDA=1 pip install '.[cuda]'` in the source tree, "
+    "with nvcc on the path"
+)
 
-def module(device: str | None = None) -> ModuleType:
+
+def module(device: str | None = None, solver: str = "") -> ModuleType:
     """Return the extension module that computes on ``device``.
 
     Parameters
     ----------
-    device : {None, 'cpu'}
+    device : {None, 'cpu', 'cuda'}
         ``None`` takes the CPU.
+    solver : str
+        The public function that asks.
 
     Raises
     ------
     ValueError
-        For any other device.
+        For any other device, and for 'cuda' where fastopt was built without CUDA or the solver
+        runs on the CPU only.
+    RuntimeError
+        For 'cuda' where a library or the device is missing.
     """
     if device in (None, "cpu"):
         return _cpu
-    raise ValueError(
-        f"device must be None or 'cpu', got {device!r}: this build of fastopt computes on the CPU"
-    )
+    if solver not in _ON_CUDA:
+        raise ValueError(
+            f"device must be None or 'cpu', got {device!r}: {solver or 'this'} runs on the CPU only"
+        )
+    if device != "cuda":
+        raise ValueError(f"device must be None, 'cpu' or 'cuda', got {device!r}")
+    cuda = _cuda_info()
+    if not cuda["available"]:
+        error = ValueError if importlib.util.find_spec("fastopt._cuda") is None else RuntimeError
+        raise error(f"device='cuda' is not available: {cuda['reason']}")
+    return importlib.import_module("fastopt._cuda")
 
 
 def info() -> dict[str, Any]:
     """Describe the engine: version, instruction set, BLAS, threads, CUDA."""
-    facts: dict[str, Any] = dict(_cpu.info())
-    facts["cuda"] = {"available": False, "reason": "this build has no CUDA backend"}
+    return {**_cpu.info(), "cuda": _cuda_info()}
+
+
+def _cuda_info() -> dict[str, Any]:
+    """Whether CUDA can be used, and why not."""
+    try:
+        extension = importlib.import_module("fastopt._cuda")
+    except ModuleNotFoundError:
+        return {"available": False, "reason": f"this build has no CUDA backend; {_INSTALL}"}
+    except ImportError as error:  # a library that it needs
+        reason = f"{error}; install cuBLAS and cuSOLVER with `pip install 'fastopt[cuda]'`"
+        return {"available": False, "reason": reason}
+    facts: dict[str, Any] = extension.cuda_info()
     return facts

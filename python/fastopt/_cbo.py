@@ -230,8 +230,9 @@ def cbo(
         file is replaced in one step.
     resume : path, optional
         Continue from such a file with the same bits; only limits and `threads` may differ.
-    device : None or 'cpu'
-        Where to run.
+    device : None, 'cpu' or 'cuda'
+        Where to run. On 'cuda' (a build of its own: docs/cuda.md) `dynamics='hybrid'` keeps its
+        generations on the host.
     dtype : 'float64' (default) or 'float32'
         Type of the particles; values are float64 always.
     threads : int, optional
@@ -273,7 +274,7 @@ def cbo(
     >>> bool(result.fun < 1e-9)
     True
     """
-    module = _backend.module(device)
+    module = _backend.module(device, "cbo")
     choice("dynamics", dynamics, DYNAMICS)
     args = tuple(args) if isinstance(args, (tuple, list)) else (args,)
     hybrid, native = dynamics == "hybrid", is_native(func)

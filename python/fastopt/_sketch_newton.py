@@ -233,7 +233,7 @@ def sketch_newton(
     >>> result.x.round(6)
     array([-1., -1.])
     """
-    module = _backend.module(device)
+    module = _backend.module(device, "sketch_newton")
     started = time.perf_counter()
     if unknown:
         names = ", ".join(str(name) for name in unknown)

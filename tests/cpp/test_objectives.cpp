@@ -13,6 +13,8 @@
 
 namespace fastopt {
 namespace {
+#include "cbo/objective_functors.inl"
+
 #include "cbo/objectives.inl"
 
 using Long = long double;

@@ -21,8 +21,10 @@ using namespace fastopt;
 namespace {
 
 namespace portable { // the group makers themselves, fed with words of our choice
+#include "core/random_functors.inl"
+
 #include "core/random.inl"
-}
+} // namespace portable
 
 constexpr Draw some_draw{{0x12345678u, 0x9abcdef0u}, 3, 5};
 

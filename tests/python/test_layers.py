@@ -83,8 +83,6 @@ def test_rooms_know_only_the_rooms_below_them(path):
     for solver in SOLVERS:  # never another solver: what two of them need moves down
         allowed[solver] = {"", "core", "backend", solver}
     for header in includes(path)[0]:
-        if name == "core/snapshot.hpp" and header == "backend/backend.hpp":
-            continue  # a Snapshot saves Buffers; it allocates nothing of the backend's itself
         assert room(header) in allowed[room(name)], header
         if room(name) in SOLVERS and room(header) == "":
             assert header == "kernels.hpp"

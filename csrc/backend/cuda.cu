@@ -1,0 +1,254 @@
+// The CUDA backend's memory, copies and algebra: backend/queue.hpp over the CUDA runtime, cuBLAS
+// and cuSOLVER. Every failure is a BackendError that names the call, lack of memory a
+// std::bad_alloc. What gives something back ignores failures: they would be those of earlier work.
+#include "backend/cuda.hpp"
+#include "backend/cuda_queue.cuh"
+#include "backend/launch.cuh"
+
+#include <limits>
+
+namespace fastopt {
+namespace {
+
+using gpu::check;
+
+void check(cublasStatus_t status, const char* what) {
+    if (status != CUBLAS_STATUS_SUCCESS)
+        throw BackendError(std::string("cuBLAS: ") + what +
+                           " failed: " + cublasGetStatusString(status));
+}
+void check(cusolverStatus_t status, const char* what) {
+    if (status != CUSOLVER_STATUS_SUCCESS)
+        throw BackendError(std::string("cuSOLVER: ") + what + " failed with status " +
+                           std::to_string(static_cast<int>(status)));
+}
+
+// cuBLAS counts in int.
+int narrow(index_t n) {
+    FASTOPT_REQUIRE(n >= 0 && n <= std::numeric_limits<int>::max(),
+                    "a matrix dimension is too large for cuBLAS: " + std::to_string(n));
+    return static_cast<int>(n);
+}
+
+cublasOperation_t op(bool transpose) { return transpose ? CUBLAS_OP_T : CUBLAS_OP_N; }
+
+std::string version_text(int version) {
+    return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+} // namespace
+
+// ---- the device --------------------------------------------------------------------------------
+
+// Why there is no device to compute on; empty if there is one.
+static std::string obstacle() {
+    int count = 0, driver = 0;
+    const cudaError_t error = cudaGetDeviceCount(&count);
+    if (error == cudaSuccess && count > 0) return "";
+    (void)cudaGetLastError(); // it was looked at
+    if (error == cudaSuccess) return "there is no CUDA device";
+    const bool has_driver = cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0;
+    return std::string(cudaGetErrorString(error)) +
+           (has_driver ? "" : " (no NVIDIA driver is installed)");
+}
+
+CudaInfo cuda_info() {
+    CudaInfo info;
+    int runtime = 0, driver = 0;
+    check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
+    check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+    info.runtime = version_text(runtime);
+    if (driver > 0) info.driver = version_text(driver);
+    info.reason = obstacle();
+    if (!info.reason.empty()) return info;
+    cudaDeviceProp properties = {};
+    int device = 0;
+    check(cudaGetDevice(&device), "cudaGetDevice");
+    check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
+    info.available = true;
+    info.device = properties.name;
+    return info;
+}
+
+// ---- the queue ---------------------------------------------------------------------------------
+
+Queue::Queue() {
+    const std::string reason = obstacle();
+    if (!reason.empty())
+        throw BackendError("device='cuda' needs a CUDA device and its driver: " + reason +
+                           ". Use device='cpu', or see `fastopt info`.");
+    try {
+        check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
+        check(cudaMallocHost(&staging_, staging_bytes), "allocating pinned memory");
+    } catch (...) {
+        close();
+        throw;
+    }
+}
+
+Queue::~Queue() { close(); }
+
+void Queue::close() noexcept {
+    if (solver_) (void)cusolverDnDestroy(solver_);
+    if (blas_) (void)cublasDestroy(blas_);
+    if (stream_) (void)cudaStreamDestroy(stream_);
+    if (staging_) (void)cudaFreeHost(staging_);
+}
+
+cublasHandle_t Queue::blas() {
+    if (!blas_) {
+        cublasHandle_t handle = nullptr;
+        check(cublasCreate(&handle), "cublasCreate");
+        blas_ = handle;
+    }
+    check(cublasSetStream(blas_, stream_), "cublasSetStream");
+    return blas_;
+}
+
+cusolverDnHandle_t Queue::solver() {
+    if (!solver_) {
+        cusolverDnHandle_t handle = nullptr;
+        check(cusolverDnCreate(&handle), "cusolverDnCreate");
+        solver_ = handle;
+    }
+    check(cusolverDnSetStream(solver_, stream_), "cusolverDnSetStream");
+    return solver_;
+}
+
+std::shared_ptr<Queue> make_queue() { return std::make_shared<Queue>(); }
+bool kernels_on_host() { return false; }
+
+// ---- memory ------------------------------------------------------------------------------------
+
+void* queue_allocate(Queue& queue, index_t n, std::size_t size) {
+    const index_t bytes = checked_product(n, static_cast<index_t>(size));
+    if (bytes == 0) return nullptr;
+    char* p = nullptr;
+    check(cudaMallocAsync(&p, static_cast<std::size_t>(bytes), queue.stream()), "an allocation");
+    try {
+        check(cudaMemsetAsync(p, 0, static_cast<std::size_t>(bytes), queue.stream()), "a fill");
+    } catch (...) {
+        queue_release(queue, p);
+        throw;
+    }
+    return p;
+}
+
+void queue_release(Queue& queue, void* p) noexcept {
+    if (p) (void)cudaFreeAsync(p, queue.stream());
+}
+
+// Through the pinned buffer, which outlives whatever fails on the way; `to` and `from` need not.
+void upload(Queue& queue, void* to, const void* from, std::size_t bytes) {
+    for (std::size_t at = 0; at < bytes; at += Queue::staging_bytes) {
+        const std::size_t part =
+            bytes - at < Queue::staging_bytes ? bytes - at : Queue::staging_bytes;
+        std::memcpy(queue.staging(), static_cast<const char*>(from) + at, part);
+        check(cudaMemcpyAsync(static_cast<char*>(to) + at, queue.staging(), part,
+                              cudaMemcpyHostToDevice, queue.stream()),
+              "a copy to the device");
+        check(cudaStreamSynchronize(queue.stream()), "waiting for the device");
+    }
+}
+
+void download(Queue& queue, void* to, const void* from, std::size_t bytes) {
+    for (std::size_t at = 0; at < bytes; at += Queue::staging_bytes) {
+        const std::size_t part =
+            bytes - at < Queue::staging_bytes ? bytes - at : Queue::staging_bytes;
+        check(cudaMemcpyAsync(queue.staging(), static_cast<const char*>(from) + at, part,
+                              cudaMemcpyDeviceToHost, queue.stream()),
+              "a copy from the device");
+        check(cudaStreamSynchronize(queue.stream()), "waiting for the device");
+        std::memcpy(static_cast<char*>(to) + at, queue.staging(), part);
+    }
+}
+
+void copy(Queue& queue, void* to, const void* from, std::size_t bytes) {
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, queue.stream()),
+          "a copy on the device");
+}
+
+// ---- algebra -----------------------------------------------------------------------------------
+// cuBLAS is column-major, where a row-major matrix is its transpose: C' = op(B)' op(A)', and a
+// lower triangle is an upper one.
+
+namespace {
+
+cublasStatus_t any_gemm(cublasHandle_t h, cublasOperation_t oa, cublasOperation_t ob, int m, int n,
+                        int k, const double* alpha, const double* a, int lda, const double* b,
+                        int ldb, const double* beta, double* c, int ldc) {
+    return cublasDgemm(h, oa, ob, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+cublasStatus_t any_gemm(cublasHandle_t h, cublasOperation_t oa, cublasOperation_t ob, int m, int n,
+                        int k, const float* alpha, const float* a, int lda, const float* b, int ldb,
+                        const float* beta, float* c, int ldc) {
+    return cublasSgemm(h, oa, ob, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+cublasStatus_t any_syrk(cublasHandle_t h, int n, int k, const double* alpha, const double* a,
+                        int lda, const double* beta, double* c, int ldc) {
+    return cublasDsyrk(h, CUBLAS_FILL_MODE_UPPER, CUBLAS_OP_N, n, k, alpha, a, lda, beta, c, ldc);
+}
+cublasStatus_t any_syrk(cublasHandle_t h, int n, int k, const float* alpha, const float* a, int lda,
+                        const float* beta, float* c, int ldc) {
+    return cublasSsyrk(h, CUBLAS_FILL_MODE_UPPER, CUBLAS_OP_N, n, k, alpha, a, lda, beta, c, ldc);
+}
+cusolverStatus_t potrf_size(cusolverDnHandle_t h, int n, double* a, int lda, int* size) {
+    return cusolverDnDpotrf_bufferSize(h, CUBLAS_FILL_MODE_UPPER, n, a, lda, size);
+}
+cusolverStatus_t potrf_size(cusolverDnHandle_t h, int n, float* a, int lda, int* size) {
+    return cusolverDnSpotrf_bufferSize(h, CUBLAS_FILL_MODE_UPPER, n, a, lda, size);
+}
+cusolverStatus_t any_potrf(cusolverDnHandle_t h, int n, double* a, int lda, double* work, int size,
+                           int* status) {
+    return cusolverDnDpotrf(h, CUBLAS_FILL_MODE_UPPER, n, a, lda, work, size, status);
+}
+cusolverStatus_t any_potrf(cusolverDnHandle_t h, int n, float* a, int lda, float* work, int size,
+                           int* status) {
+    return cusolverDnSpotrf(h, CUBLAS_FILL_MODE_UPPER, n, a, lda, work, size, status);
+}
+
+} // namespace
+
+template <class T>
+void gemm(Queue& queue, bool transpose_a, bool transpose_b, index_t m, index_t n, index_t k,
+          T alpha, const T* a, index_t lda, const T* b, index_t ldb, T beta, T* c, index_t ldc) {
+    check(any_gemm(queue.blas(), op(transpose_b), op(transpose_a), narrow(n), narrow(m), narrow(k),
+                   &alpha, b, narrow(ldb), a, narrow(lda), &beta, c, narrow(ldc)),
+          "gemm");
+}
+
+template <class T>
+void syrk(Queue& queue, index_t n, index_t k, T alpha, const T* a, index_t lda, T beta, T* c,
+          index_t ldc) {
+    check(
+        any_syrk(queue.blas(), narrow(n), narrow(k), &alpha, a, narrow(lda), &beta, c, narrow(ldc)),
+        "syrk");
+}
+
+template <class T> bool potrf(Queue& queue, index_t n, T* a, index_t lda) {
+    const cusolverDnHandle_t handle = queue.solver();
+    int size = 0;
+    check(potrf_size(handle, narrow(n), a, narrow(lda), &size), "potrf_bufferSize");
+    const auto release = [&queue](void* p) { queue_release(queue, p); };
+    const std::unique_ptr<void, decltype(release)> work(queue_allocate(queue, size, sizeof(T)),
+                                                        release);
+    const std::unique_ptr<void, decltype(release)> status(queue_allocate(queue, 1, sizeof(int)),
+                                                          release);
+    check(any_potrf(handle, narrow(n), a, narrow(lda), static_cast<T*>(work.get()), size,
+                    static_cast<int*>(status.get())),
+          "potrf");
+    int failed_at = 0;
+    download(queue, &failed_at, status.get(), sizeof failed_at);
+    return failed_at == 0;
+}
+
+#define FASTOPT_ALGEBRA(T)                                                                         \
+    template void gemm<T>(Queue&, bool, bool, index_t, index_t, index_t, T, const T*, index_t,     \
+                          const T*, index_t, T, T*, index_t);                                      \
+    template void syrk<T>(Queue&, index_t, index_t, T, const T*, index_t, T, T*, index_t);         \
+    template bool potrf<T>(Queue&, index_t, T*, index_t);
+FASTOPT_ALGEBRA(double)
+FASTOPT_ALGEBRA(float)
+#undef FASTOPT_ALGEBRA
+
+} // namespace fastopt

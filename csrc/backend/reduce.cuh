@@ -1,0 +1,54 @@
+// Reductions of a block in a fixed order. Blocks hold whole warps.
+#pragma once
+
+#include "backend/launch.cuh"
+
+namespace fastopt {
+namespace gpu {
+
+__device__ inline double from_lane_above(double value, unsigned delta) {
+    return __shfl_down_sync(whole_warp, value, delta);
+}
+
+// op over the values of all threads; every thread gets the result. `shared` holds one V a warp, and
+// may be used again at once.
+template <class V, class Op> __device__ V block_reduce(V value, V* shared, Op op) {
+    for (unsigned delta = warp_size / 2; delta > 0; delta /= 2)
+        value = op(value, from_lane_above(value, delta));
+    if (thread() % warp_size == 0) shared[thread() / warp_size] = value;
+    __syncthreads();
+    V result = shared[0];
+    for (int w = 1; w < threads() / warp_size; ++w) result = op(result, shared[w]);
+    __syncthreads();
+    return result;
+}
+
+// Sums of value(i) and of their squares for i < n, each as `chains` running sums over i = c,
+// c + chains, ... that `combine` adds: the order in which the CPU adds. The block computes values
+// side by side and the chains' threads, of the first warp and of the second, add them. `tile` holds
+// one number a thread and may be used again at once; the block has two warps or more.
+template <int chains, class Value, class Combine>
+__device__ void chain_sums(index_t n, double* tile, Value value, Combine combine, double& sum,
+                           double& square) {
+    const int t = thread(), warp = t / warp_size, chain = t % warp_size;
+    const bool adds = warp < 2 && chain < chains;
+    double running = 0;
+    for (index_t base = 0; base < n; base += threads()) {
+        if (base + t < n) tile[t] = value(base + t);
+        __syncthreads();
+        if (adds) {
+            const index_t left = n - base, count = left < threads() ? left : threads();
+            for (index_t j = chain; j < count; j += chains)
+                running += warp == 0 ? tile[j] : tile[j] * tile[j];
+        }
+        __syncthreads();
+    }
+    if (adds) tile[warp * chains + chain] = running;
+    __syncthreads();
+    sum = combine(tile);
+    square = combine(tile + chains);
+    __syncthreads();
+}
+
+} // namespace gpu
+} // namespace fastopt

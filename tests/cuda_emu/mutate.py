@@ -1,0 +1,210 @@
+"""Plants faults in the CUDA backend, one at a time, and checks that the emulated tests catch each.
+
+    python tests/cuda_emu/mutate.py <build folder> [name ...]
+
+The build folder holds a configured build with FASTOPT_TESTS=ON whose target test_cuda_cbo is built.
+Exit code 1 if a fault passes unseen.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+NOISE = "cbo/cbo_cuda.cuh"
+REDUCE = "backend/reduce.cuh"
+SYNC = "    __syncthreads();\n"
+
+# name: (file, what stands there, what the fault puts in its place); white space matches any.
+FAULTS = {
+    "block_reduce: read before the warps have written": (
+        REDUCE,
+        SYNC + "    V result",
+        "    V result",
+    ),
+    "block_reduce: shared memory used again too early": (
+        REDUCE,
+        SYNC + "    return result",
+        "    return result",
+    ),
+    "chain_sums: added before the tile is full": (
+        REDUCE,
+        "= value(base + t);\n    " + SYNC,
+        "= value(base + t);\n",
+    ),
+    "chain_sums: next tile before the last is added": (
+        REDUCE,
+        "tile[j] * tile[j];\n        }\n    " + SYNC,
+        "tile[j] * tile[j];\n        }\n",
+    ),
+    "noise: one coordinate too many": (NOISE, "at < end)", "at <= end)"),
+    "noise: the last group of an unaligned row is missing": (
+        NOISE,
+        "(segment / group + 2)",
+        "(segment / group + 1)",
+    ),
+    "noise: memory draws the same numbers twice": (NOISE, "draw.stream + 1", "draw.stream"),
+    "row_scales: half of the partial sums lost": (
+        NOISE,
+        "unsigned half = sum_lanes / 2",
+        "unsigned half = sum_lanes / 4",
+    ),
+    "evaluate: a coupled term beyond the row": (
+        NOISE,
+        "F::coupled ? d - 1 : d",
+        "d",
+    ),
+    "evaluate: rows of the tail not guarded": (
+        NOISE,
+        "        if (i < n && lane == 0)\n",
+        "        if (lane == 0)\n",
+    ),
+    "remember: values change while lanes still read them": (
+        NOISE,
+        "        __syncwarp();",
+        "       ",
+    ),
+    "polarize: exponents overwritten while they are read": (
+        NOISE,
+        "        __syncthreads(); // the next",
+        "        // the next",
+    ),
+    "polarize: the wrong leading dimension": (NOISE, "w * x[j * d + k]", "w * x[j * d]"),
+    "weighted_sums: the last block reads beyond the rows": (
+        NOISE,
+        "(b + 1) * block_rows < n ? (b + 1) * block_rows : n",
+        "(b + 1) * block_rows",
+    ),
+    "divide_sums: the first block counted twice": (NOISE, "index_t b = 1;", "index_t b = 0;"),
+    "tidy: ties go to any row": (NOISE, "less || (equal && b.row < a.row)", "less || equal"),
+    "tidy: what is not a number stays": (NOISE, "f[r] == f[r] ? f[r] : infinity", "f[r]"),
+    "a loop that strides by the block only": (
+        "backend/launch.cuh",
+        "return blocks() * threads();",
+        "return threads();",
+    ),
+    "download: no wait": (
+        "backend/cuda.cu",
+        '        check(cudaStreamSynchronize(queue.stream()), "waiting for the device");\n'
+        "        std::memcpy(static_cast<char*>(to)",
+        "        std::memcpy(static_cast<char*>(to)",
+    ),
+    "upload: the pinned buffer used again too early": (
+        "backend/cuda.cu",
+        '"a copy to the device");\n'
+        '        check(cudaStreamSynchronize(queue.stream()), "waiting for the device");',
+        '"a copy to the device");',
+    ),
+    "allocate: not zeroed": (
+        "backend/cuda.cu",
+        "check(cudaMemsetAsync(p, 0, static_cast<std::size_t>(bytes), queue.stream()), ",
+        "check(cudaSuccess, ",
+    ),
+    "gemm: leading dimensions exchanged": (
+        "backend/cuda.cu",
+        "&alpha, b, narrow(ldb), a, narrow(lda)",
+        "&alpha, b, narrow(lda), a, narrow(ldb)",
+    ),
+    "syrk: the other triangle": (
+        "backend/cuda.cu",
+        "(h, CUBLAS_FILL_MODE_UPPER, CUBLAS_OP_N",
+        "(h, CUBLAS_FILL_MODE_LOWER, CUBLAS_OP_N",
+    ),
+    "weighted_mean: a host pointer for the kernel": (
+        "kernels.cu",
+        "n_blocks, d_, mean_.data());",
+        "n_blocks, d_, c);",
+    ),
+    "move: a launch is missing": (
+        "kernels.cu",
+        "over(*queue_, n * sum_lanes, row_scales<T>, a, scale_.data(), scale_.data() + n_);",
+        "",
+    ),
+    "memory leaks": (
+        "backend/cuda.cu",
+        "if (p) (void)cudaFreeAsync(p, queue.stream());",
+        "(void)p, (void)queue;",
+    ),
+}
+
+
+def compile_commands(build: Path) -> list[tuple[list[str], str]]:
+    """(command, source) of the CUDA sources as compiled for the emulated device."""
+    found = []
+    for entry in json.loads((build / "compile_commands.json").read_text("utf-8")):
+        if "fastopt_cuda_emu" in entry["command"] and entry["file"].endswith(".cu"):
+            found.append((shlex.split(entry["command"]), entry["file"]))
+    if len(found) != 2:
+        raise SystemExit(f"{build}: expected a build with FASTOPT_TESTS=ON and BUILD Ninja or Make")
+    return found
+
+
+def link_command(build: Path) -> list[str]:
+    text = (
+        subprocess.run(
+            ["ninja", "-C", build, "-t", "commands", "test_cuda_cbo"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        .stdout.strip()
+        .splitlines()[-1]
+    )
+    command = shlex.split(text)
+    while command[:2] == [":", "&&"]:
+        command = command[2:]
+    return command[: command.index("&&")]
+
+
+def survives(build: Path, fault: tuple[str, str, str], folder: Path) -> bool:
+    """Whether the tests pass with this fault; SystemExit where it cannot be planted."""
+    name, old, new = fault
+    tree = folder / "csrc"
+    shutil.copytree(ROOT / "csrc", tree)
+    source = tree / name
+    text = source.read_text("utf-8")
+    pattern = r"\s+".join(map(re.escape, old.split()))
+    if not re.search(pattern, text):
+        raise SystemExit(f"{name} has changed: this no longer stands there:\n{old}")
+    source.write_text(re.sub(pattern, lambda _: new.strip(), text), "utf-8")
+    objects = {}
+    for command, file in compile_commands(build):
+        mutated = [part.replace(str(ROOT / "csrc"), str(tree)) for part in command]
+        output = mutated.index("-o") + 1
+        objects[mutated[output]] = str(folder / (Path(file).stem + ".o"))
+        mutated[output] = objects[mutated[output]]
+        mutated = [p for p in mutated if not p.startswith(("-W", "-MD", "-MF", "-MT"))]
+        mutated = [p for p in mutated if not p.endswith(".o.d") and "fastopt_cuda_emu.dir" not in p]
+        mutated = ["-O1" if part == "-O3" else part for part in mutated]
+        subprocess.run([*mutated, "-w"], check=True, cwd=build)
+    link = [objects.get(part, part) for part in link_command(build)]
+    link[link.index("-o") + 1] = str(folder / "test")
+    subprocess.run(link, check=True, cwd=build)
+    try:
+        done = subprocess.run([folder / "test", "-aa=1"], capture_output=True, timeout=300)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def main(argv: list[str]) -> int:
+    build, names = Path(argv[0]).resolve(), argv[1:] or list(FAULTS)
+    unseen = []
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            seen = not survives(build, FAULTS[name], Path(folder))
+        print(f"{'caught ' if seen else 'UNSEEN '} {name}", flush=True)
+        unseen += [] if seen else [name]
+    print(f"{len(names) - len(unseen)} of {len(names)} planted faults caught")
+    return 1 if unseen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
