@@ -83,7 +83,7 @@ def cbo(
     n_minimizers: int | None = None,
     samples: bool = False,
     boundary: str = "reflect",
-    constraint_tol: float = 1e-8,
+    constraint_tol: float | None = None,
     restarts: int = 0,
     runs: int = 1,
     checkpoint: PathLike | None = None,
@@ -217,8 +217,9 @@ def cbo(
     boundary : {'reflect', 'clip'}
         What happens to a particle that leaves the box. Reflection (default) does not pile
         particles up on the faces.
-    constraint_tol : float
-        A constraint component may lie outside its limits by this. Default 1e-8.
+    constraint_tol : float, optional
+        Every constraint component may lie outside its limits by this. Default: 1e-8 for equalities;
+        inequalities hold exactly, as in SciPy.
     restarts : int
         Plain dynamics: begin again this many times with twice the particles and a fresh key;
         the best result counts. 'hybrid' restarts by itself.
@@ -332,7 +333,7 @@ def cbo(
         constraints,
         space.box.dim,
         vectorized,
-        real("constraint_tol", constraint_tol, minimum=0.0),
+        None if constraint_tol is None else real("constraint_tol", constraint_tol, minimum=0.0),
     )
     with ExitStack() as stack:
         if native:
