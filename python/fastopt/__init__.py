@@ -1,4 +1,4 @@
-"""fastopt: consensus-based global optimisation with a C++ core and SciPy's face.
+"""fastopt: three families of optimisation on one C++ engine, with SciPy's face.
 
 >>> from fastopt import cbo, problems
 >>> problem = problems.rastrigin(5).shifted(rng=2)
@@ -13,6 +13,7 @@ from . import problems
 from ._admm_relu import admm_relu, admm_relu_path
 from ._cbo import cbo
 from ._lstsq import lstsq
+from ._minimize import minimize, scipy_method
 from ._sketch import SketchOperator, sketch
 from ._sketch_newton import sketch_newton
 
@@ -28,7 +29,9 @@ __all__ = [
     "admm_relu_path",
     "cbo",
     "lstsq",
+    "minimize",
     "problems",
+    "scipy_method",
     "sketch",
     "sketch_newton",
 ]

@@ -23,7 +23,7 @@ from scipy.sparse.linalg import LinearOperator
 from ._differences import METHODS, derivative
 from ._glm import GLM, WeightedGram
 from ._objective import as_scalar
-from ._problem import Array
+from ._problem import Array, read_box
 
 _QUASI_NEWTON_NEEDED = (
     "Whenever the gradient is estimated via finite-differences, we require the Hessian to be "
@@ -523,18 +523,12 @@ def read_equalities(constraints: Any, x0: Array) -> list[Equality]:
     return [_read_one(one, x0) for one in ([constraints] if single else list(constraints))]
 
 
-def refuse_bounds(bounds: Any) -> None:
-    """Bounds that bind nothing pass."""
+def refuse_bounds(bounds: Any, n: int) -> None:
+    """Bounds that bind nothing pass; bounds that make no sense are told apart from useful ones."""
     if bounds is None:
         return
-    if isinstance(bounds, Bounds):
-        limits = np.concatenate([np.ravel(bounds.lb), np.ravel(bounds.ub)])
-    else:
-        pairs = list(bounds)
-        limits = np.array(
-            [np.inf if side is None else side for pair in pairs for side in pair], dtype=float
-        )
-    if np.any(np.isfinite(limits)):
+    box = read_box(bounds, None, n)
+    if np.isfinite(box.lower).any() or np.isfinite(box.upper).any():
         raise ValueError(_EQUALITIES_ONLY.format(what="bounds are inequalities"))
 
 

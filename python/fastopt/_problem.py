@@ -236,6 +236,21 @@ def read_x0(x0: ArrayLike, box: Box) -> Array:
     return point
 
 
+def read_start(x0: ArrayLike) -> Array:
+    """x0 of a local method, which has no box: finite float64 (n,), a copy."""
+    try:
+        start = np.array(np.atleast_1d(np.asarray(x0, dtype=np.float64)))
+    except (TypeError, ValueError):
+        raise ValueError(f"x0 must be an array of real numbers; got {x0!r:.60}.") from None
+    if start.ndim != 1 or start.size == 0:
+        raise ValueError(
+            f"'x0' must only have one dimension, and an entry; its shape is {start.shape}."
+        )
+    if not np.all(np.isfinite(start)):
+        raise ValueError("x0 must be finite.")
+    return start
+
+
 def read_population(init: ArrayLike, box: Box) -> Array:
     """A starting population (n, d) given as an array; clipped to the box as SciPy does."""
     points = np.array(init, dtype=np.float64)

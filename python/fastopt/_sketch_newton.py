@@ -17,7 +17,7 @@ from . import _backend
 from ._arguments import choice, integer, real
 from ._callback import RAISED, RETURNED_TRUE
 from ._newton_problem import Functions, Objective, read_equalities, refuse_bounds
-from ._problem import Array, RandomSource, draw_key
+from ._problem import RandomSource, draw_key, read_start
 
 LINEAR_SOLVERS = (
     "auto",
@@ -241,9 +241,9 @@ def sketch_newton(
     choice("linear_solver", linear_solver, LINEAR_SOLVERS)
     choice("sketch", sketch, SKETCHES)
     choice("merit", merit, ("augmented-lagrangian", "filter"))
-    start = _read_x0(x0)
+    start = read_start(x0)
     args = args if isinstance(args, tuple) else (args,)
-    refuse_bounds(bounds)
+    refuse_bounds(bounds, start.size)
     objective = Objective(fun, start.size, args, jac, hess, hessp, finite_diff_rel_step)
     functions = Functions(objective, read_equalities(constraints, start), start.size)
     key = (0, 0) if rng is None else draw_key(rng, None)
@@ -274,20 +274,6 @@ def sketch_newton(
     if disp:
         print(result.message)
     return result
-
-
-def _read_x0(x0: ArrayLike) -> Array:
-    try:
-        start = np.array(np.atleast_1d(np.asarray(x0, dtype=np.float64)))
-    except (TypeError, ValueError):
-        raise ValueError(f"x0 must be an array of real numbers; got {x0!r:.60}.") from None
-    if start.ndim != 1 or start.size == 0:
-        raise ValueError(
-            f"'x0' must only have one dimension, and an entry; its shape is {start.shape}."
-        )
-    if not np.all(np.isfinite(start)):
-        raise ValueError("x0 must be finite.")
-    return start
 
 
 def _message(raw: dict[str, Any]) -> str:
