@@ -7,13 +7,17 @@
 True
 """
 
+import importlib as _importlib
 from importlib import metadata as _metadata
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from . import problems
 from ._admm_relu import admm_relu, admm_relu_path
 from ._cbo import cbo
 from ._lstsq import lstsq
 from ._minimize import minimize, scipy_method
+from ._progress import tqdm
 from ._sketch import SketchOperator, sketch
 from ._sketch_newton import sketch_newton
 
@@ -34,4 +38,21 @@ __all__ = [
     "scipy_method",
     "sketch",
     "sketch_newton",
+    "tqdm",
 ]
+
+# Faces of other libraries: imported at their first use.
+_FACES = ("jax", "plot", "sklearn", "torch")
+
+if _TYPE_CHECKING:
+    from . import jax, plot, sklearn, torch  # noqa: F401
+else:
+
+    def __getattr__(name: str) -> _Any:
+        if name in _FACES:
+            return _importlib.import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_FACES])
