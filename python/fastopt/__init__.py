@@ -8,9 +8,8 @@ True
 """
 
 import importlib as _importlib
+import typing as _typing
 from importlib import metadata as _metadata
-from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
 
 from . import problems
 from ._admm_relu import admm_relu, admm_relu_path
@@ -44,11 +43,11 @@ __all__ = [
 # Faces of other libraries: imported at their first use.
 _FACES = ("jax", "plot", "sklearn", "torch")
 
-if _TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from . import jax, plot, sklearn, torch  # noqa: F401
 else:
 
-    def __getattr__(name: str) -> _Any:
+    def __getattr__(name: str) -> _typing.Any:
         if name in _FACES:
             return _importlib.import_module(f"{__name__}.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

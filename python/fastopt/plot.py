@@ -178,7 +178,7 @@ def consensus_path(
                 x[first], x[second] = a, b
                 heights[row, column] = func(x)
         levels = np.unique(np.quantile(heights[np.isfinite(heights)], np.linspace(0, 1, 16)))
-        axes.contour(*sides, heights, levels=levels, cmap="Greys", linewidths=0.7)
+        axes.contour(*sides, heights, levels=levels, colors="0.6", linewidths=0.7)
     axes.plot(path[:, first], path[:, second], ".-", lw=1, ms=4, label="consensus")
     axes.plot(path[0, first], path[0, second], "o", mfc="none", label="start")
     axes.plot(result.x[first], result.x[second], "*", ms=12, label="result")
