@@ -1,4 +1,4 @@
-"""Chemical equilibrium under conservation of atoms: burning hydrazine in oxygen (White et al., 1958).
+"""Chemical equilibrium where atoms are conserved: hydrazine burns in oxygen (White et al., 1958).
 
 Ten species of hydrogen, nitrogen and oxygen at 3500 K and 51 atmospheres settle where Gibbs' free
 energy is least; each element keeps its number of atoms. Amounts are positive by x = exp(y). The

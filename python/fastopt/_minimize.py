@@ -12,8 +12,9 @@ import scipy.optimize
 from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult, OptimizeWarning
 
-from ._arguments import choice
+from ._arguments import choice, is_one_of, short
 from ._cbo import cbo
+from ._differences import METHODS as DIFFERENCES
 from ._native import native_dimension
 from ._problem import Array, BoundsLike, Box, read_box, read_start
 from ._sketch_newton import sketch_newton
@@ -61,6 +62,10 @@ def _as_method_cbo(
     'hybrid', which searches a finite box. The options are the parameters of `cbo`.
     """
     for name, value in (("jac", jac), ("hess", hess), ("hessp", hessp)):
+        if not (callable(value) or is_one_of(value, None, True, False, *DIFFERENCES)):
+            raise ValueError(
+                f"{name} must be callable or None ('cbo' does not use it); got {short(value)}."
+            )
         if callable(value) or value is True:
             message = (
                 f"Method cbo does not use {_UNUSED[name]}: leave it out, or choose the method "
@@ -223,6 +228,11 @@ def minimize(
     array([1., 1., 1.])
     """
     own = _own_name(method)
+    if not (method is None or isinstance(own, str) or callable(method)):
+        raise ValueError(
+            f"method must be a name ('cbo', 'sketch-newton' or one of SciPy's), a callable or None;"
+            f" got {short(method)}."
+        )
     if not (isinstance(own, str) and own in METHODS):
         return scipy.optimize.minimize(
             fun,
@@ -262,5 +272,5 @@ def _read_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
         return dict(options)
     except (TypeError, ValueError):
         raise ValueError(
-            f"options must be a dict of the method's parameters; got {options!r:.60}."
+            f"options must be a dict of the method's parameters; got {short(options)}."
         ) from None

@@ -20,6 +20,7 @@ from scipy.optimize import (
 from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
+from ._arguments import short
 from ._differences import METHODS, derivative
 from ._glm import GLM, WeightedGram
 from ._objective import as_scalar
@@ -198,7 +199,7 @@ class Objective:
         elif not self._pair and not callable(jac):
             raise ValueError(
                 "jac must be callable, True, None or one of '2-point', '3-point', 'cs'; "
-                f"got {jac!r}."
+                f"got {short(jac)}."
             )
         self._jac = jac
         self.value = Memo(self._value)
@@ -218,11 +219,11 @@ class Objective:
         if hess is not None and not _is_scheme(hess):
             raise ValueError(
                 "hess must be callable, one of '2-point', '3-point', 'cs', a "
-                f"HessianUpdateStrategy or None; got {hess!r}."
+                f"HessianUpdateStrategy or None; got {short(hess)}."
             )
         if hess is None and hessp is not None:
             if not callable(hessp):
-                raise ValueError(f"hessp must be callable, hessp(x, p, *args); got {hessp!r}.")
+                raise ValueError(f"hessp must be callable, hessp(x, p, *args); got {short(hessp)}.")
             return self._user_product(hessp)
         if self._scheme is not None:
             if hess is not None:

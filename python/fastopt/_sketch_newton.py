@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult, OptimizeWarning
 
 from . import _backend
-from ._arguments import choice, integer, real
+from ._arguments import choice, flag, integer, numbers, real, short
 from ._callback import RAISED, RETURNED_TRUE
 from ._newton_problem import Functions, Objective, read_equalities, refuse_bounds
-from ._problem import RandomSource, draw_key, read_start
+from ._problem import Array, RandomSource, draw_key, read_start
 
 LINEAR_SOLVERS = (
     "auto",
@@ -244,6 +244,8 @@ def sketch_newton(
     start = read_start(x0)
     args = args if isinstance(args, tuple) else (args,)
     refuse_bounds(bounds, start.size)
+    if finite_diff_rel_step is not None:
+        finite_diff_rel_step = _read_rel_step(finite_diff_rel_step, start.size)
     objective = Objective(fun, start.size, args, jac, hess, hessp, finite_diff_rel_step)
     functions = Functions(objective, read_equalities(constraints, start), start.size)
     key = (0, 0) if rng is None else draw_key(rng, None)
@@ -258,13 +260,14 @@ def sketch_newton(
         "maxiter": 1000 if maxiter is None else integer("maxiter", maxiter, 0),
         "maxfev": _NO_LIMIT if maxfev is None else integer("maxfev", maxfev, 1),
         "maxtime": math.inf if maxtime is None else real("maxtime", maxtime, minimum=0.0),
-        "scale": bool(scale) and not paper,
+        "scale": flag("scale", scale) and not paper,
         "key0": key[0],
         "key1": key[1],
         "threads": 0 if threads is None else integer("threads", threads, 1),
-        "record_history": bool(record_history),
+        "record_history": flag("record_history", record_history),
         "second_order": not functions.approximate,
     }
+    disp = flag("disp", disp)
     monitor = _Monitor(callback, disp) if callback is not None or disp else None
     raw = module.sketch_newton(functions, start, functions.m, options, monitor)
     result = _result(raw, functions, monitor)
@@ -274,6 +277,15 @@ def sketch_newton(
     if disp:
         print(result.message)
     return result
+
+
+def _read_rel_step(value: ArrayLike, n: int) -> Array:
+    steps = numbers("finite_diff_rel_step", value)
+    if steps.shape not in ((), (1,), (n,)) or not np.all(steps > 0) or not np.isfinite(steps).all():
+        raise ValueError(
+            f"finite_diff_rel_step must be a positive number, or {n} of them; got {short(value)}."
+        )
+    return steps
 
 
 def _message(raw: dict[str, Any]) -> str:
