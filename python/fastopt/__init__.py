@@ -8,6 +8,7 @@ True
 """
 
 import importlib as _importlib
+import importlib.util as _importlib_util
 import typing as _typing
 from importlib import metadata as _metadata
 
@@ -54,4 +55,6 @@ else:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *_FACES])
+    """Public names, without a face that cannot be imported, since help() looks at each."""
+    have_sklearn = _importlib_util.find_spec("sklearn") is not None
+    return sorted([*__all__, *(one for one in _FACES if one != "sklearn" or have_sklearn)])
