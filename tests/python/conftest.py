@@ -18,6 +18,10 @@ import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+# Shells start background jobs with Ctrl-C ignored, and children inherit that; it is tested here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # The same examples everywhere: a failure in one place can be repeated in another.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
