@@ -278,7 +278,7 @@ def sketch_newton(
 
 def _read_x0(x0: ArrayLike) -> Array:
     try:
-        start = np.array(np.atleast_1d(np.asarray(x0, dtype=np.float64)))
+        start = np.atleast_1d(np.asarray(x0, dtype=np.float64)).copy()
     except (TypeError, ValueError):
         raise ValueError(f"x0 must be an array of real numbers; got {x0!r:.60}.") from None
     if start.ndim != 1 or start.size == 0:
