@@ -129,7 +129,7 @@ void weighted_gram(const DataMatrix<double>& a, const double* w, double* g, int 
                 }
             return;
         }
-        const index_t tile = std::max<index_t>(64, 2 * block_entries / n);
+        const index_t tile = std::min(per_group, std::max<index_t>(64, 2 * block_entries / n));
         Buffer<double> scaled(tile * n);
         for (index_t first = group * per_group; first < end; first += tile) {
             const index_t count = std::min(tile, end - first);

@@ -185,9 +185,11 @@ Shape SketchPcg::solve(const double* r, double rtol, double* d) {
     const Shape shape = ProjectedCg::solve(r, rtol, d);
     const double its = static_cast<double>(last_);
     if (fresh_ && decimals_ > 0.5) fresh_rate_ = its / decimals_, fresh_ = false;
-    // A new sketch once the old one has wasted what a new one costs.
-    waste_ += std::fmax(0.0, its - fresh_rate_ * std::fmax(decimals_, 0.0) - 1);
-    if (fresh_rate_ > 0 && waste_ > cost_) stale_ = true;
+    // A new sketch once the old one will have wasted what a new one costs, if the next solve wastes
+    // as much as this one.
+    const double lost = std::fmax(0.0, its - fresh_rate_ * std::fmax(decimals_, 0.0) - 1);
+    waste_ += lost;
+    if (fresh_rate_ > 0 && waste_ + lost > cost_) stale_ = true;
     if (shape == Shape::inaccurate) stale_ = true;
     return shape;
 }

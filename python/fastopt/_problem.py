@@ -190,7 +190,7 @@ def read_space(
 ) -> Space:
     """Bounds, x0 and init, consistent with each other; `dim` is a native problem's dimension."""
     if dim is None and x0 is not None:
-        dim = np.size(x0)
+        dim = np.asarray(x0).size
     if dim is None and not isinstance(init, str) and np.ndim(init) == 2:
         dim = np.shape(init)[1]
     box = read_box(bounds, integrality, dim)
@@ -231,7 +231,7 @@ def _check_infinite(box: Box, x0: Array | None, init: str | Array, hybrid: bool)
 
 def read_x0(x0: ArrayLike, box: Box) -> Array:
     """x0 as float64 (d,), inside the box."""
-    point = np.array(x0, dtype=np.float64, ndmin=1)
+    point = np.atleast_1d(np.asarray(x0, dtype=np.float64)).copy()
     if point.shape != (box.dim,):
         raise ValueError(f"x0 must be one point of {box.dim} coordinates; got shape {point.shape}.")
     outside = np.flatnonzero(~((point >= box.lower) & (point <= box.upper) & np.isfinite(point)))
@@ -247,7 +247,7 @@ def read_x0(x0: ArrayLike, box: Box) -> Array:
 def read_start(x0: ArrayLike) -> Array:
     """x0 of a local method, which has no box: finite float64 (n,), a copy."""
     try:
-        start = np.array(np.atleast_1d(np.asarray(x0, dtype=np.float64)))
+        start = np.atleast_1d(np.asarray(x0, dtype=np.float64)).copy()
     except (TypeError, ValueError):
         raise ValueError(f"x0 must be an array of real numbers; got {x0!r:.60}.") from None
     if start.ndim != 1 or start.size == 0:

@@ -302,7 +302,6 @@ def _result(raw: dict[str, Any], functions: Functions, monitor: _Monitor | None)
     full_jacobian = np.asarray(raw["jacobian"]).reshape(m, n)
     gradient, multipliers = raw["gradient"], raw["l"]
     values = functions.split(raw["c"])
-    ends = np.cumsum([c.m for c in functions.constraints])[:-1]
     constraints = functions.constraints
     with np.errstate(invalid="ignore"):  # what is not finite at x0 stays so
         lagrangian_gradient = gradient + full_jacobian.T @ multipliers
@@ -319,7 +318,7 @@ def _result(raw: dict[str, Any], functions: Functions, monitor: _Monitor | None)
         nhev=functions.objective.nhev,
         grad=gradient,
         v=functions.split(multipliers),
-        jac=np.split(full_jacobian, ends) if constraints else [],
+        jac=functions.split(full_jacobian),
         constr=[c + one.target for c, one in zip(values, constraints, strict=True)],
         constr_violation=raw["constr_violation"],
         constr_nfev=[c.nfev for c in constraints],
