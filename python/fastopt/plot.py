@@ -107,7 +107,7 @@ def convergence(results: Results, *, best: float | None = None, axes: Any = None
 
 
 def spread(result: OptimizeResult, *, axes: Any = None) -> Any:
-    """Spread of the particles of `cbo`, and their step size, against iterations.
+    """Spread of the particles of `cbo`, and the step size of the hybrid, against iterations.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def spread(result: OptimizeResult, *, axes: Any = None) -> Any:
     history = _history(result, "spread", "step_size")
     nit = np.arange(1, len(history["spread"]) + 1)
     axes.semilogy(nit, _positive(history["spread"]), label="spread of the values")
-    if np.any(history["step_size"] > 0):
+    if np.ptp(history["step_size"]) > 0:  # the plain dynamics have none
         axes.semilogy(nit, _positive(history["step_size"]), label="step size")
     axes.set_xlabel("iterations")
     axes.legend()
