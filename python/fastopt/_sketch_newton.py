@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from scipy.optimize import OptimizeResult, OptimizeWarning
 
 from . import _backend
 from ._arguments import choice, flag, integer, numbers, real, short
-from ._callback import RAISED, RETURNED_TRUE
+from ._callback import RAISED, RETURNED_TRUE, wrap_callback
 from ._newton_problem import Functions, Objective, read_equalities, refuse_bounds
 from ._problem import Array, RandomSource, draw_key, read_start
 
@@ -53,31 +51,13 @@ _MAXFEV = "Maximum number of function evaluations has been exceeded. Raise maxfe
 _MAXTIME = "The time limit maxtime was reached. Raise it."
 
 
-def _listener(callback: Any) -> Callable[[OptimizeResult], Any]:
-    """callback(*, intermediate_result), callback(xk), or trust-constr's callback(xk, state)."""
-    if not callable(callback):
-        raise TypeError(f"callback must be callable; got {type(callback).__name__}.")
-    try:
-        parameters = inspect.signature(callback).parameters
-    except (TypeError, ValueError):
-        return lambda result: callback(result.x)
-    if set(parameters) == {"intermediate_result"}:
-        return lambda result: callback(intermediate_result=result)
-    positional = [
-        p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    if len([p for p in positional if p.default is p.empty]) >= 2:
-        return lambda result: callback(result.x, result)
-    return lambda result: callback(result.x)
-
-
 class _Monitor:
     """Called by the core once per iteration; a true answer ends the run."""
 
     _HEADER = f"{'nit':>5} {'nfev':>6} {'fun':>24} {'violation':>11} {'optimality':>11} {'step':>9}"
 
     def __init__(self, callback: Any, disp: bool) -> None:
-        self._listener = None if callback is None else _listener(callback)
+        self._listener = None if callback is None else wrap_callback(callback, "state")
         self._disp = disp
         self.stopped: str | None = None
         if disp:
