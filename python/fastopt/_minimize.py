@@ -116,8 +116,9 @@ METHODS: Mapping[str, Callable[..., OptimizeResult]] = {
 def scipy_method(name: str) -> Callable[..., OptimizeResult]:
     """A solver as a callable for `scipy.optimize.minimize`.
 
-    For ``minimize(method=...)``, for the `minimizer_kwargs` of `basinhopping`, `dual_annealing` and
-    `shgo`, and for ``differential_evolution(polish=...)``.
+    For ``minimize(method=...)``, for the `minimizer_kwargs` of `basinhopping` and `dual_annealing`,
+    and for ``polish=`` of `cbo` and `differential_evolution`, which pass their bounds on: 'cbo'
+    takes these, 'sketch-newton' only infinite ones.
 
     Parameters
     ----------

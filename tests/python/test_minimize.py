@@ -355,19 +355,36 @@ def test_scipy_method_knows_two_names():
         assert pickle.loads(pickle.dumps(scipy_method(name))) is scipy_method(name)
 
 
-def test_it_polishes_and_serves_as_a_local_minimizer():
-    polished = scipy.optimize.differential_evolution(
-        rosen, [(0, 2)] * 2, maxiter=1, rng=1, polish=lambda f, x, **_: scipy_method(
-            "sketch-newton")(f, x, jac="3-point")
-    )  # fmt: skip
-    np.testing.assert_allclose(polished.x, 1, atol=1e-5)
-    hopped = scipy.optimize.basinhopping(
-        rosen, [0, 0], niter=2, rng=1, minimizer_kwargs={"method": scipy_method("sketch-newton")}
-    )
+def test_it_serves_as_a_local_minimizer():
+    local = {"method": scipy_method("sketch-newton")}
+    hopped = scipy.optimize.basinhopping(rosen, [0, 0], niter=2, rng=1, minimizer_kwargs=local)
     np.testing.assert_allclose(hopped.x, 1, atol=1e-4)
+    annealed = scipy.optimize.dual_annealing(
+        rosen, [(-2, 2)] * 2, maxiter=20, rng=1, minimizer_kwargs=local
+    )
+    np.testing.assert_allclose(annealed.x, 1, atol=1e-4)
 
 
-def test_cbo_polishes_by_it():
+def test_it_polishes():
+    evolved = scipy.optimize.differential_evolution(
+        lambda x: x[0] ** 2 + x[1] ** 2, [(-3, 2)] * 2, maxiter=1, rng=1, polish=scipy_method("cbo")
+    )
+    assert evolved.fun < 1e-12
+    swarm = fastopt.cbo(
+        rosen,
+        None,
+        x0=[0.0, 0.0],
+        dynamics="memory",
+        maxiter=5,
+        rng=1,
+        polish=scipy_method("sketch-newton"),
+    )
+    np.testing.assert_allclose(swarm.x, 1, atol=1e-4)
+    with pytest.raises(ValueError, match="bounds are inequalities"):
+        fastopt.cbo(rosen, BOX, maxiter=2, rng=1, polish=scipy_method("sketch-newton"))
+
+
+def test_a_polish_of_the_users_own_brings_its_jacobian():
     seen = []
 
     def polish(f, x, **given):
