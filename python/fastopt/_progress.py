@@ -70,6 +70,6 @@ def tqdm(total: int | None = None, **options: Any) -> ProgressBar:
     Examples
     --------
     >>> import fastopt
-    >>> result = fastopt.cbo(sum, [(0, 1)] * 2, callback=fastopt.tqdm())  # doctest: +SKIP
+    >>> result = fastopt.cbo(sum, [(0, 1)] * 2, callback=fastopt.tqdm(disable=True))
     """
     return ProgressBar({"total": total, "unit": " iterations", **options})

@@ -123,11 +123,11 @@ def from_torch(fn: Callable[[Any], Any]) -> TorchFunction:
 
     Examples
     --------
-    >>> import torch                                                   # doctest: +SKIP
+    >>> import torch
     >>> from fastopt import cbo
     >>> from fastopt.torch import from_torch
-    >>> f = from_torch(lambda x: ((x - 1) ** 2).sum(dim=1))            # doctest: +SKIP
-    >>> cbo(f, [(-5, 5)] * 3, rng=1).x.round(6)                        # doctest: +SKIP
+    >>> f = from_torch(lambda x: ((x - 1) ** 2).sum(dim=1))
+    >>> cbo(f, [(-5, 5)] * 3, rng=1).x.round(6)
     array([1., 1., 1.])
     """
     _torch()
@@ -219,14 +219,14 @@ def from_module(
 
     Examples
     --------
-    >>> import torch                                                   # doctest: +SKIP
+    >>> import torch
     >>> from fastopt import cbo
     >>> from fastopt.torch import from_module
-    >>> X = torch.linspace(-1, 1, 20)[:, None]                         # doctest: +SKIP
-    >>> net = torch.nn.Linear(1, 1)                                    # doctest: +SKIP
-    >>> f = from_module(net, lambda net: ((net(X) - 3 * X) ** 2).mean())  # doctest: +SKIP
-    >>> result = cbo(f, [(-5, 5)] * f.dim, rng=1, f_target=1e-8)       # doctest: +SKIP
-    >>> f.load(result.x)                                               # doctest: +SKIP
+    >>> X = torch.linspace(-1, 1, 20)[:, None]
+    >>> net = torch.nn.Linear(1, 1)
+    >>> f = from_module(net, lambda net: ((net(X) - 3 * X) ** 2).mean())
+    >>> result = cbo(f, [(-5, 5)] * f.dim, rng=1, f_target=1e-8)
+    >>> f.load(result.x)
     Linear(in_features=1, out_features=1, bias=True)
     """
     return ModuleFunction(module, loss, chunk_size)
@@ -260,7 +260,7 @@ def to_module(result: Any) -> Any:
     >>> from fastopt.torch import to_module
     >>> X = np.linspace(-1, 1, 50)[:, None]
     >>> result = admm_relu(X, np.abs(X[:, 0]), beta=1e-3, gates=20, rng=1)
-    >>> module = to_module(result)                                     # doctest: +SKIP
+    >>> module = to_module(result)
     """
     names = ("W1", "b1", "W2", "b2")
     if any(getattr(result, name, None) is None for name in names):
