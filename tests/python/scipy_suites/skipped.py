@@ -88,10 +88,6 @@ SKIPPED: dict[str, str] = {
     f"{_EVOLUTION}test_vectorized": (
         "wants the warning about updating, and calls counted where nfev counts points here"
     ),
-    f"{_EVOLUTION}test_L1": (
-        "the minimum is found; success needs four searches in a row that agree, and this concave "
-        "function has many local minima"
-    ),
     f"{_EVOLUTION}test_L3": (
         "wants x to 1e-6; forward differences in SLSQP give 2e-6, and f to 1e-10"
     ),
