@@ -24,7 +24,9 @@ _UNUSED = {
     "hess": "Hessian information (hess)",
     "hessp": "Hessian-vector product information (hessp)",
 }
-_GIVEN_BY_MINIMIZE = ("func", "bounds", "args", "x0", "constraints", "callback")
+_CBO_OPTIONS = inspect.signature(cbo).parameters.keys() - {
+    "func", "bounds", "args", "x0", "constraints", "callback"
+}  # fmt: skip
 
 
 class _ValueOnly:
@@ -72,12 +74,11 @@ def _as_method_cbo(
                 "'sketch-newton' or one of SciPy's that does."
             )
             warnings.warn(message, RuntimeWarning, stacklevel=3)
-    known = inspect.signature(cbo).parameters.keys() - set(_GIVEN_BY_MINIMIZE)
-    unknown = [str(name) for name in options if name not in known]
+    unknown = [str(name) for name in options if name not in _CBO_OPTIONS]
     if unknown:
         message = f"Unknown solver options: {', '.join(unknown)}"
         warnings.warn(message, OptimizeWarning, stacklevel=3)
-    chosen = {name: value for name, value in options.items() if name in known}
+    chosen = {name: value for name, value in options.items() if name in _CBO_OPTIONS}
     if tol is not None:
         chosen["tol"] = tol
     start = read_start(x0)
