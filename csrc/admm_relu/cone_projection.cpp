@@ -38,7 +38,9 @@ ConeProjector::ConeProjector(index_t n, index_t d, index_t n_gates, const double
         if (!radius_.empty()) inverse_length_.push_back(length > 0 ? 1 / length : 1.0);
         for (index_t k = 0; k < d; ++k) x_[j * d + k] = length > 0 ? x[j * d + k] / length : 0.0;
     }
-    for (index_t i = 0; i < n_gates * n; ++i) sign_[i] = 2 * gates[i] - 1;
+    parallel_for(n_gates, threads, [&](index_t i) {
+        for (index_t j = i * n; j < (i + 1) * n; ++j) sign_[j] = 2 * gates[j] - 1;
+    });
 }
 
 double ConeProjector::reach(const double* v) const {

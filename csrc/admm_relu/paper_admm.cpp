@@ -115,7 +115,7 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
     if (d <= largest_cone)
         result.beta_max = reach = program_.beta_max();
     else
-        reach = program_.gated_dual_norm(theta.data());
+        result.beta_max = reach = program_.gated_dual_norm(theta.data());
     if (beta >= reach) return finish(Status::converged, 0);
     const double rms_t = std::sqrt(dot(m, theta.data(), theta.data()) / m);
     const double rms_x = std::sqrt(norm2_x / (n * d));
@@ -156,6 +156,7 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
     };
     factor();
     for (index_t i = 0; i < m; ++i) b[i] = static_cast<T>(program_.loss.y()[i]);
+    result.setup = clock.seconds();
 
     for (index_t k = 0; k < o.maxiter; ++k) {
         monitor.poll();

@@ -142,6 +142,7 @@ struct AdmmResult {
     std::vector<double> theta;   // (c, n), or a robust program's: the dual point of the bound
     double fun = 0, dual = -unlimited, penalty = 0, violation = 0, beta_max = 0, rho = 0;
     double rho_cone = 0;
+    double setup = 0; // seconds before the first iteration
     index_t nit = 0, newton_steps = 0, factorisations = 0, cg_iterations = 0;
     AdmmHistory history;
 };

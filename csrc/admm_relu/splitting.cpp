@@ -115,14 +115,14 @@ template <class T> struct SplittingSolver<T>::State {
     }
 
     // Newton steps from v while the objective after the prox falls; true when one was accepted.
-    bool polish(index_t& steps) {
+    bool polish(index_t& steps, const Clock& clock) {
         if (program.robust) return false;
         Buffer<double> point(size), next(size), step(size), from(size);
         std::copy(v.data(), v.data() + size, point.data());
         std::vector<ActiveSet> face(sets);
         double fun = program.objective(point.data(), beta, fz.data());
         bool any = false;
-        for (int k = 0; k < newton_steps; ++k) {
+        for (int k = 0; k < newton_steps && !clock.over(); ++k) {
             if (!newton_direction(program, beta, point.data(), fz.data(), face, step.data())) break;
             bool accepted = false;
             double t = 1;
@@ -277,7 +277,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         for (index_t i = 0; i < size; ++i) s.r64[i] = s.r[i];
         s.prox(s.r64.data(), s.v.data(), s.sets);
         s.take(s.v.data());
-        if (o.polish && s.polish(result.newton_steps)) {
+        if (o.polish && s.polish(result.newton_steps, clock)) {
             record(0);
             if (s.certified()) return finish(Status::converged, 0);
             std::copy(s.polished.data(), s.polished.data() + size, s.v.data());
@@ -285,6 +285,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         }
     }
     graph.set(s.rz / s.rv);
+    result.setup = clock.seconds();
 
     for (index_t k = 0; k < o.maxiter; ++k) {
         monitor.poll();
@@ -323,7 +324,8 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         }
         bool polished = false;
         if (o.polish && s.settled >= 2 && primal < newton_radius && k >= newton_next) {
-            polished = s.polish(result.newton_steps); // the best point only: the state goes on
+            polished =
+                s.polish(result.newton_steps, clock); // the best point only: the state goes on
             newton_next = k + newton_wait;
             newton_wait *= 2;
         }
