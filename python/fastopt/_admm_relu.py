@@ -20,6 +20,7 @@ from ._admm_run import (
     Deadline,
     Engine,
     Settings,
+    Strength,
     resolve_method,
     run_method,
 )
@@ -35,7 +36,8 @@ def admm_relu(
     y: ArrayLike,
     *,
     loss: str = "squared",
-    beta: float,
+    beta: float | None = None,
+    beta_ratio: float | None = None,
     gates: int | ArrayLike | str = 64,
     method: str = "auto",
     fit_intercept: bool = True,
@@ -85,7 +87,13 @@ def admm_relu(
         'squared' (default, 1/2 (f - y)^2), 'logistic', 'softmax', 'hinge', 'squared_hinge',
         'huber', 'quantile'. A sum over the samples.
     beta : float
-        Regularisation, above 0; from `beta_max` of the result on the network is zero.
+        Regularisation, above 0. Has no default: it has the units of the loss's slope times X, so
+        that no number suits all data. Give it or `beta_ratio`.
+    beta_ratio : float
+        beta as a fraction of `beta_max`, the least beta whose network is zero (glmnet's
+        lambda / lambda_max): 1 gives the zero network, 1e-3 a close fit. beta_max is that of the
+        gates in use (with gates='generate' of the first), and for robust_eps and for 'admm' on
+        more than 128 columns a bound from above.
     gates : int, array_like of shape (P, d) or 'generate'
         How many gates to draw from N(0, I), duplicates left out (default 64); or their
         directions, with the intercept last; or: begin with 32 and add gates that the dual point
@@ -180,10 +188,13 @@ def admm_relu(
     (True, True)
     >>> bool(abs(result.predict([[0.5]])[0] - 0.5) < 0.01)
     True
+    >>> zero = admm_relu(X, np.abs(X[:, 0]), beta_ratio=1, gates=20, rng=1)
+    >>> zero.n_neurons, zero.beta == zero.beta_max, zero.nit
+    (0, True, 0)
     """
     module = _backend.module(device, "admm_relu")
     choice("method", method, METHODS)
-    beta = real("beta", beta, above=0.0)
+    strength = _strength(beta, beta_ratio)
     data = read_data(X, y, loss, sample_weight, bool(fit_intercept), bool(standardize), robust_eps)
     settings = _settings(
         module,
@@ -205,6 +216,7 @@ def admm_relu(
         quantile=quantile,
     )
     key = draw_key(rng, None)
+    deadline = Deadline(settings.options["maxtime"])
     if isinstance(gates, str):
         choice("gates", gates, ("generate",))
         if settings.method != "conic":
@@ -213,28 +225,30 @@ def admm_relu(
             raise ValueError("gates='generate' makes its own warm starts: leave out warm_start.")
         if data.radius is not None:
             raise ValueError("gates='generate' does not go with robust_eps: give a number.")
-        return _admm_gates.generate(data, settings, beta, key)
+        return _admm_gates.generate(data, settings, strength, key, deadline)
     warm, own = _read_warm_start(warm_start)
-    chosen = own if own is not None else _admm_gates.read_gates(module, gates, data, key)
+    chosen = own
+    if chosen is None:
+        chosen = _admm_gates.read_gates(module, gates, data, key, settings.threads)
     if own is not None and own.shape[1] != data.X.shape[1]:
         raise ValueError(
             f"warm_start comes from {own.shape[1]} columns; X has {data.X.shape[1]}, the intercept "
             "included."
         )
     engine = Engine(data, chosen, settings)
-    deadline = Deadline(settings.options["maxtime"])
     wanted = int(np.prod(engine.shape))
     if warm is not None and warm.size != wanted:
         raise ValueError(f"warm_start must have {wanted} weights; got {warm.size}.")
-    return run_method(engine, beta, warm, method, deadline)
+    return run_method(engine, strength.beta(engine), warm, method, deadline)
 
 
 @suggest_names
 def admm_relu_path(
     X: ArrayLike,
     y: ArrayLike,
-    betas: ArrayLike,
+    betas: ArrayLike | None = None,
     *,
+    beta_ratios: ArrayLike | None = None,
     loss: str = "squared",
     gates: int | ArrayLike = 64,
     method: str = "auto",
@@ -263,13 +277,15 @@ gap_tol, maxiter, maxtime, rng, callback, dtype, device, threads, huber_delta, q
         As for `admm_relu`; `maxiter` holds for each beta, `maxtime` for all.
     betas : array_like
         Positive values; solved from the largest to the smallest.
+    beta_ratios : array_like
+        Instead of `betas`: fractions of `beta_max`, as `beta_ratio` of `admm_relu`.
 
     Returns
     -------
     OptimizeResult
-        betas (as given, without those that a limit or the callback left unsolved), and for each of
-        them fun, dual_fun, gap, n_neurons, nit, status (arrays)
-        and results (a list of what `admm_relu` returns); success, message, gates.
+        betas (in the order given, without those that a limit or the callback left unsolved), and
+        for each of them fun, dual_fun, gap, n_neurons, nit, status (arrays) and results (a list of
+        what `admm_relu` returns); success, message, gates.
 
     Examples
     --------
@@ -282,11 +298,14 @@ gap_tol, maxiter, maxtime, rng, callback, dtype, device, threads, huber_delta, q
     """
     module = _backend.module(device, "admm_relu")
     choice("method", method, METHODS)
-    values = np.asarray(betas, dtype=np.float64)
-    if values.ndim != 1 or values.size == 0:
-        raise ValueError(f"betas must be a non-empty vector; its shape is {values.shape}.")
-    for value in values:
-        real("betas", value, above=0.0)
+    if (betas is None) == (beta_ratios is None):
+        raise ValueError("give betas or beta_ratios, one of the two.")
+    name = "betas" if beta_ratios is None else "beta_ratios"
+    given = np.asarray(betas if beta_ratios is None else beta_ratios, dtype=np.float64)
+    if given.ndim != 1 or given.size == 0:
+        raise ValueError(f"{name} must be a non-empty vector; its shape is {given.shape}.")
+    for value in given:
+        real(name, value, above=0.0)
     data = read_data(X, y, loss, sample_weight, bool(fit_intercept), bool(standardize), robust_eps)
     settings = _settings(
         module,
@@ -309,11 +328,13 @@ gap_tol, maxiter, maxtime, rng, callback, dtype, device, threads, huber_delta, q
     )
     if isinstance(gates, str):
         raise ValueError(f"gates must be a number or an array for a path; got {gates!r}.")
-    chosen = _admm_gates.read_gates(module, gates, data, draw_key(rng, None))
+    deadline = Deadline(settings.options["maxtime"])
+    key = draw_key(rng, None)
+    chosen = _admm_gates.read_gates(module, gates, data, key, settings.threads)
     engine = Engine(data, chosen, settings)
+    values = np.array([Strength(one, beta_ratios is not None).beta(engine) for one in given])
     results: dict[int, OptimizeResult] = {}
     warm: Array | None = None
-    deadline = Deadline(settings.options["maxtime"])
     for index in np.argsort(-values, kind="stable"):
         one = run_method(engine, float(values[index]), warm, method, deadline)
         results[int(index)] = one
@@ -336,6 +357,18 @@ gap_tol, maxiter, maxtime, rng, callback, dtype, device, threads, huber_delta, q
         else f"Stopped after {len(done)} of {len(values)} values: {worst.message}",
     )
     return path
+
+
+def _strength(beta: float | None, beta_ratio: float | None) -> Strength:
+    """beta or beta_ratio, checked."""
+    if (beta is None) == (beta_ratio is None):
+        raise ValueError(
+            f"give beta or beta_ratio, one of the two; got beta={beta}, beta_ratio={beta_ratio}. "
+            "beta_ratio=1e-3 is a close fit, beta_ratio=1 the zero network."
+        )
+    if beta is not None:
+        return Strength(real("beta", beta, above=0.0), relative=False)
+    return Strength(real("beta_ratio", beta_ratio, above=0.0), relative=True)
 
 
 def _settings(module: Any, data: TrainingData, **given: Any) -> Settings:
