@@ -69,6 +69,8 @@ class Program {
     const std::vector<double> ones;                 // the design of a robust program
     Design<double> design;
     ConeProjector& cones(); // made when first asked for
+    // The active rows of the last dual norm, one set for each block: where the next one starts.
+    std::vector<ActiveSet>& dual_sets() { return dual_sets_; }
     int threads() const { return threads_; }
     const double* x() const { return x_; }
     const double* gates() const { return gates_; }

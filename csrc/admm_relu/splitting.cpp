@@ -314,6 +314,11 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         s.watch();
 
         if (check || monitor.wanted()) s.take(s.v.data());
+        if (check && shape.cone) { // -F't is near rv (r - v), so the rows active in r will do
+            program_.dual_sets() = s.sets;
+            for (ActiveSet& set : program_.dual_sets())
+                for (double& mu : set.mu) mu *= s.rv;
+        }
         if (check && program_.robust) {
             s.bound();
         } else if (check && program_.loss.smooth()) {
