@@ -57,8 +57,9 @@ class Program {
     // bound from above for a robust program, whose loss has a kink there. Kept.
     double beta_max();
     // The best value -L*(tau t) over the multiples of t that are feasible, by the norm or by the
-    // gated one (a bound too, if a lower one).
+    // gated one (a bound too, if a lower one), or by the norm that the caller knows.
     double dual(const double* t, double beta, bool gated = false);
+    double dual_of_norm(const double* t, double beta, double norm);
     double violation(const double* v);
     // w <- Proj_K(w) block by block.
     void make_feasible(double* w);
@@ -165,6 +166,7 @@ template <class T> class SplittingSolver {
     std::unique_ptr<Design<T>> design_;
     std::unique_ptr<GraphProjection<T>> graph_;
     double last_rv_ = 0, last_rz_ = 0; // the penalties at the end of the last solve
+    std::vector<ActiveSet> last_sets_; // and the active rows of its last iterate
 };
 
 // The published splitting: a constraint variable for each cone row (paper_admm.cpp).
