@@ -334,14 +334,13 @@ gap_tol, maxiter, maxtime, rng, callback, dtype, device, threads, huber_delta, q
     engine = Engine(data, chosen, settings)
     values = np.array([Strength(one, beta_ratios is not None).beta(engine) for one in given])
     results: dict[int, OptimizeResult] = {}
-    warm: Array | None = None
+    solved: list[OptimizeResult] = []
     for index in np.argsort(-values, kind="stable"):
-        one = run_method(engine, float(values[index]), warm, method, deadline)
+        beta = float(values[index])
+        one = run_method(engine, beta, _ahead(solved[-2:], beta), method, deadline)
         results[int(index)] = one
-        if one.status == CALLBACK_STATUS:
-            break
-        warm = one.x if one.x.any() else None
-        if deadline.over:
+        solved.append(one)
+        if one.status == CALLBACK_STATUS or deadline.over:
             break
     done = [results[i] for i in sorted(results)]
     names = ("fun", "dual_fun", "gap", "relative_gap", "n_neurons", "nit", "status")
@@ -357,6 +356,16 @@ gap_tol, maxiter, maxtime, rng, callback, dtype, device, threads, huber_delta, q
         else f"Stopped after {len(done)} of {len(values)} values: {worst.message}",
     )
     return path
+
+
+def _ahead(last: list[OptimizeResult], beta: float) -> Array | None:
+    """Where to start: on the line through the last two solutions, for they bend little in beta."""
+    if not last or not last[-1].x.any():
+        return None
+    near: Array = last[-1].x
+    if len(last) < 2 or last[0].beta == last[1].beta:
+        return near
+    return near + (near - last[0].x) * (last[1].beta - beta) / (last[0].beta - last[1].beta)
 
 
 def _strength(beta: float | None, beta_ratio: float | None) -> Strength:
