@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "admm_relu/pause.hpp"
 #include "core/parallel.hpp"
 
 namespace fastopt {
@@ -175,7 +176,7 @@ index_t ConeProjector::collect(index_t gate, const double* xv, double h, double 
 
 // From a v that violates rows (xv = X v) to the projection.
 void ConeProjector::refine(index_t gate, const double* r, ActiveSet& s, double* v, double* xv,
-                           Scratch& w) const {
+                           Scratch& w, Pause& pause) const {
     const index_t d = d_;
     const double* sign = sign_.data() + gate * n_;
     const double tolerance = feasibility * norm2(d, r);
@@ -186,6 +187,7 @@ void ConeProjector::refine(index_t gate, const double* r, ActiveSet& s, double* 
         if (found == 0) return;
         bool changed = false;
         while (budget > 0) {
+            if (pause()) return;
             double worst = -tolerance;
             const double h = reach(v);
             index_t entering = -1;
@@ -223,6 +225,7 @@ void ConeProjector::refine(index_t gate, const double* r, ActiveSet& s, double* 
 void ConeProjector::project(index_t count, const double* r, double level,
                             std::vector<ActiveSet>& sets, double* v, double* norm) const {
     const index_t d = d_, n = n_;
+    Pause pause;
     parallel_for((count + group - 1) / group, threads_, [&](index_t b) {
         static thread_local Scratch w;
         w.fit(n, d);
@@ -244,7 +247,8 @@ void ConeProjector::project(index_t count, const double* r, double level,
         for (index_t i = 0; i < m; ++i) {
             const index_t k = open[i];
             double* vk = v + k * d;
-            refine(k % p_, r + k * d, sets[k], vk, w.xv.data() + i * n, w);
+            refine(k % p_, r + k * d, sets[k], vk, w.xv.data() + i * n, w, pause);
+            if (pause.ended()) return;
             norm[k] = norm2(d, vk);
             if (norm[k] <= std::max(level, nothing * norm2(d, r + k * d))) {
                 std::fill(vk, vk + d, 0.0);

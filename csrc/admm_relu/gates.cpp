@@ -1,11 +1,11 @@
 #include "admm_relu/gates.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <numeric>
 #include <set>
 
+#include "admm_relu/pause.hpp"
 #include "backend/backend.hpp"
 #include "core/clock.hpp"
 #include "core/parallel.hpp"
@@ -103,23 +103,13 @@ std::vector<double> ascend_gates(index_t n, index_t d, index_t c, const double* 
                                  const std::vector<double>& starts,
                                  const std::vector<double>& known, int threads, double maxtime) {
     const Clock clock(maxtime);
-    std::atomic<bool> over{false};
-    const auto pause = [&] { // between steps; true: stop here
-        try {
-            parallel_for(1, 1, [](index_t) {}); // lets Ctrl-C in
-        } catch (...) {
-            over = true; // the other ascents end too
-            throw;
-        }
-        if (clock.over()) over = true;
-        return over.load();
-    };
+    Pause pause;
     const index_t m = static_cast<index_t>(starts.size()) / d, all = m * c * 2;
     std::vector<double> ends(static_cast<std::size_t>(all * d)),
         value(static_cast<std::size_t>(all));
     std::vector<Pattern> bits(static_cast<std::size_t>(all));
     parallel_for(all, threads, [&](index_t a) {
-        if (over) return;
+        if (pause.ended()) return;
         const double sign = a % 2 ? -1 : 1;
         const double* tk = t + a / 2 % c * n;
         const double* from = starts.data() + a / (2 * c) * d;
@@ -138,6 +128,7 @@ std::vector<double> ascend_gates(index_t n, index_t d, index_t c, const double* 
         };
         value[a] = evaluate(trial);
         for (int step = 0; step < ascent_steps; ++step) {
+            if (clock.over()) pause.end();
             if (step > 0 && pause()) break;
             std::copy(trial.begin(), trial.end(), u);
             bits[a] = pattern_of(n, xu.data());
