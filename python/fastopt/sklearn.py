@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._admm_relu import admm_relu
-from ._arguments import choice, real
+from ._arguments import choice, integer, real
 from ._problem import Array
 
 try:
@@ -85,6 +85,8 @@ class _ConvexReLU(BaseEstimator):  # type: ignore[misc]
     def _train(self, X: Array, Y: Array, sample_weight: Array | None, loss: str) -> None:
         """On merged samples; beta is a fraction of the smallest one that gives the zero network."""
         real("beta", self.beta, above=0.0)
+        if self.max_iter is not None:
+            integer("max_iter", self.max_iter, 1)
         many = len(X) > _MANY_SAMPLES
         self.result_ = admm_relu(
             X,
