@@ -244,6 +244,20 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
         }
         if (clock.over()) return finish(Status::maxtime, k + 1);
 
+        // The gated reach may be far above beta_max, and rv then so small that no block comes
+        // through the threshold: let half of the longest first u do so.
+        if (k == 0 && d > largest_cone && o.rho <= 0 && !(sums[1] > 0)) {
+            double longest = 0;
+            for (index_t i = 0; i < nb; ++i)
+                longest = std::max(longest, dot(d, lambda.data() + i * d, lambda.data() + i * d));
+            const double next = 2 * beta / std::sqrt(longest);
+            if (next > rv && std::isfinite(next)) {
+                for (index_t i = 0; i < size; ++i) lambda[i] *= rv / next;
+                rv = next;
+                factor();
+            }
+        }
+
         if (!shape.cone || o.rho_cone > 0 ||
             std::find(std::begin(penalty_checks), std::end(penalty_checks), k + 1) ==
                 std::end(penalty_checks))

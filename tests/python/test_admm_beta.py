@@ -70,6 +70,15 @@ def test_many_columns_of_the_published_splitting():
     assert 0 < cones.beta_max <= zero.beta_max
 
 
+def test_a_few_iterations_on_many_columns_give_a_network():
+    """The bound without cones is far above beta_max: the first penalty let no block through."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(size=(200, 300)) * (rng.uniform(size=(200, 300)) > 0.7)
+    y = np.where(X[:, :20].sum(axis=1) > X[:, 20:40].sum(axis=1), 1.0, -1.0)
+    r = admm_relu(X, y, beta_ratio=1e-3, gates=10, method="admm", maxiter=5, rng=1)
+    assert r.n_neurons > 0 and r.fun < 0.25 * 0.5 * len(X)  # the zero network's value
+
+
 def test_targets_of_zero():
     """beta_max is 0 then, and any ratio gives the zero network."""
     X, y = problem()
