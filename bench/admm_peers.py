@@ -43,14 +43,19 @@ def convex_solvers(X, y, best, note: Note) -> None:
     X1 = np.column_stack([X, np.ones(len(X))])
     D = (X1 @ best.gates.T >= 0).astype(float)
     P, d = best.gates.shape
-    V, W = cp.Variable((d, P)), cp.Variable((d, P))
-    fit = cp.sum(cp.multiply(D, X1 @ (V - W)), axis=1)
     E = 2 * D - 1
-    sizes = cp.sum(cp.norm(V, axis=0) + cp.norm(W, axis=0))
-    problem = cp.Problem(
-        cp.Minimize(0.5 * cp.sum_squares(fit - y) + best.beta * sizes),
-        [cp.multiply(E, X1 @ V) >= 0, cp.multiply(E, X1 @ W) >= 0],
-    )
+
+    def solved(solver, options):  # a new problem each time: an old one keeps its solver's settings
+        V, W = cp.Variable((d, P)), cp.Variable((d, P))
+        fit = cp.sum(cp.multiply(D, X1 @ (V - W)), axis=1)
+        sizes = cp.sum(cp.norm(V, axis=0) + cp.norm(W, axis=0))
+        problem = cp.Problem(
+            cp.Minimize(0.5 * cp.sum_squares(fit - y) + best.beta * sizes),
+            [cp.multiply(E, X1 @ V) >= 0, cp.multiply(E, X1 @ W) >= 0],
+        )
+        problem.solve(solver=solver, **options)
+        return V.value.T, W.value.T
+
     loose = {f"tol_{k}": 1e-4 for k in ("gap_abs", "gap_rel", "feas")}
     for name, solver, options in (
         ("cvxpy + Clarabel, tol 1e-4", "CLARABEL", loose),
@@ -58,11 +63,11 @@ def convex_solvers(X, y, best, note: Note) -> None:
         ("cvxpy + SCS, eps 1e-4", "SCS", {"eps": 1e-4, "max_iters": 20000}),
     ):
         try:
-            _, t = timed_once(lambda s=solver, o=options: problem.solve(solver=s, **o))
+            (V, W), t = timed_once(lambda s=solver, o=options: solved(s, o))
         except cp.SolverError as error:
             print(f"{name}: {error}")
             continue
-        value, worst = program_value(X1, best.gates, V.value.T, W.value.T, y, best.beta)
+        value, worst = program_value(X1, best.gates, V, W, y, best.beta)
         note("S", name, **t, excess=float(value / best.fun - 1), violation=worst)
 
 

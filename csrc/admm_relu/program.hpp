@@ -103,6 +103,7 @@ constexpr double unlimited = std::numeric_limits<double>::infinity();
 
 struct AdmmOptions {
     double rho = -1, rho_cone = -1; // penalties; negative: by rule
+    double rho_start = -1;          // where the rule starts; negative: by the data's scales
     double tol = 1e-4;              // paper: relative residuals
     double gap_tol = 1e-4;          // relative duality gap
     index_t maxiter = 1000;

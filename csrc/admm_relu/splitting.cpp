@@ -158,16 +158,14 @@ template <class T> struct SplittingSolver<T>::State {
                 fun = value;
                 std::copy(next.data(), next.data() + size, point.data());
                 face = std::move(trial_sets);
-                // Convergence is quadratic: what is left is far below a gap of gap_tol.
-                if (decrease <= std::max(1e-15, 0.01 * options.gap_tol) * std::abs(fun))
-                    k = newton_steps;
+                take(point.data());
+                bound(fz.data(), face);
+                if (certified() || decrease <= 1e-15 * std::abs(fun)) k = newton_steps;
             }
             if (!accepted) break;
         }
         if (!any) return false;
         std::copy(point.data(), point.data() + size, polished.data());
-        take(point.data());
-        bound(fz.data(), face);
         return true;
     }
 
@@ -283,6 +281,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
     if (program_.robust) s.rz *= norm2_x / (shape.n * shape.d); // slopes instead of values
     if (!(s.rv > 0)) s.rv = 1;
     if (warm && o.rho <= 0 && last_rv_ > 0) s.rv = last_rv_, s.rz = last_rz_; // and its factor
+    if (o.rho <= 0 && o.rho_start > 0) s.rv = o.rho_start;
 
     Anderson<T> anderson(size, s.split, std::max<index_t>(o.memory, 1));
     if (squared) {
@@ -349,7 +348,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         if (o.polish && s.settled >= 2 && primal < newton_radius && k >= newton_next) {
             // The best point only: the state goes on.
             polished = s.polish(result.newton_steps, clock);
-            newton_next = k + std::max(newton_wait, static_cast<index_t>(s.newton_price() / 4));
+            newton_next = k + newton_wait;
             newton_wait *= 2;
         }
         if (check || polished) record(k + 1);

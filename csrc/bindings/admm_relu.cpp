@@ -272,6 +272,7 @@ void bind_admm_relu(py::module_& m) {
     py::class_<AdmmOptions>(m, "AdmmOptions")
         .def(py::init<>())
         .def_readwrite("rho", &AdmmOptions::rho)
+        .def_readwrite("rho_start", &AdmmOptions::rho_start)
         .def_readwrite("rho_cone", &AdmmOptions::rho_cone)
         .def_readwrite("tol", &AdmmOptions::tol)
         .def_readwrite("gap_tol", &AdmmOptions::gap_tol)

@@ -96,7 +96,7 @@ def generate(
     know the limit themselves.
     """
     gates = sample(settings.module, data.X, FIRST_GATES, key, settings.threads)
-    beta = 0.0
+    beta, rho = 0.0, -1.0
     warm: Array | None = None
     nit = 0
     rounds: list[tuple[int, float, float, float]] = []
@@ -106,8 +106,9 @@ def generate(
         if not rounds:
             beta = strength.beta(engine)
         built = deadline.now() - began
-        raw = engine.solve(beta, warm, maxtime=deadline.left)
+        raw = engine.solve(beta, warm, maxtime=deadline.left, rho_start=rho)
         nit += int(raw["nit"])
+        rho = float(raw["rho"])
         result = engine.result(raw, beta, settings.method)
         began = deadline.now()
         searched = bool(result.success) and not deadline.over

@@ -239,7 +239,10 @@ def admm_relu(
     wanted = int(np.prod(engine.shape))
     if warm is not None and warm.size != wanted:
         raise ValueError(f"warm_start must have {wanted} weights; got {warm.size}.")
-    return run_method(engine, strength.beta(engine), warm, method, deadline)
+    # The rule for rho judges the first iterations, which after a warm start are not typical.
+    known = isinstance(warm_start, OptimizeResult) and warm_start.get("rho", 0) > 0
+    rho_start = float(warm_start.rho) if known else -1.0
+    return run_method(engine, strength.beta(engine), warm, method, deadline, rho_start)
 
 
 @suggest_names

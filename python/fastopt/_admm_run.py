@@ -279,7 +279,12 @@ class Deadline:
 
 
 def run_method(
-    engine: Engine, beta: float, warm: Array | None, asked: str, deadline: Deadline
+    engine: Engine,
+    beta: float,
+    warm: Array | None,
+    asked: str,
+    deadline: Deadline,
+    rho_start: float = -1.0,
 ) -> OptimizeResult:
     """'auto' on wide data begins with the published splitting, which is quick to good networks."""
     s, d = engine.settings, engine.data.X.shape[1]
@@ -291,7 +296,8 @@ def run_method(
         raw = engine.solve(beta, early["weights"], maxtime=deadline.left)
         raw["nit"] += early["nit"]
         return engine.result(raw, beta, "admm+conic")
-    return engine.result(engine.solve(beta, warm, maxtime=deadline.left), beta, s.method)
+    raw = engine.solve(beta, warm, maxtime=deadline.left, rho_start=rho_start)
+    return engine.result(raw, beta, s.method)
 
 
 def resolve_method(method: str, d: int, robust: bool) -> str:

@@ -75,6 +75,7 @@ class Record:
 class AdmmOptions:
     rho: float
     rho_cone: float
+    rho_start: float
     tol: float
     gap_tol: float
     maxiter: int

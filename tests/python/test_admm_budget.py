@@ -59,6 +59,22 @@ def test_generated_gates_need_many_rounds_here():
     assert generated().generation["rounds"] > 4
 
 
+def test_rounds_go_on_with_the_penalty_of_the_last(monkeypatch):
+    """From a rule that judged the first iterations after a warm start they stayed at zero."""
+    starts, ends, solve = [], [], Engine.solve
+
+    def recorded(self, *args, **options):
+        raw = solve(self, *args, **options)
+        starts.append(options["rho_start"])
+        ends.append(raw["rho"])
+        return raw
+
+    monkeypatch.setattr(Engine, "solve", recorded)
+    r = generated()
+    assert starts == [-1.0, *ends[:-1]] and len(starts) > 4
+    assert (np.diff(r.generation["fun"]) < 0).all()
+
+
 def test_each_round_of_generation_gets_what_is_left(monkeypatch):
     """A round takes 15: the third is begun after 30 of 40 and its search ends after the limit."""
     clock = Watched(monkeypatch)
