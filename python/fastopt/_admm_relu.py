@@ -240,8 +240,9 @@ def admm_relu(
     if warm is not None and warm.size != wanted:
         raise ValueError(f"warm_start must have {wanted} weights; got {warm.size}.")
     # The rule for rho judges the first iterations, which after a warm start are not typical.
-    known = isinstance(warm_start, OptimizeResult) and warm_start.get("rho", 0) > 0
-    rho_start = float(warm_start.rho) if known else -1.0
+    rho_start = -1.0
+    if isinstance(warm_start, OptimizeResult) and warm_start.get("rho", 0.0) > 0:
+        rho_start = float(warm_start["rho"])
     return run_method(engine, strength.beta(engine), warm, method, deadline, rho_start)
 
 
@@ -368,7 +369,10 @@ def _ahead(last: list[OptimizeResult], beta: float) -> Array | None:
     near: Array = last[-1].x
     if len(last) < 2 or last[0].beta == last[1].beta:
         return near
-    return near + (near - last[0].x) * (last[1].beta - beta) / (last[0].beta - last[1].beta)
+    ahead: Array = near - last[0].x
+    ahead *= (last[1].beta - beta) / (last[0].beta - last[1].beta)
+    ahead += near
+    return ahead
 
 
 def _strength(beta: float | None, beta_ratio: float | None) -> Strength:
