@@ -102,12 +102,16 @@ def admm_relu(
         'conic': two-block ADMM with the cones in the prox; exactly feasible, certified. 'admm': the
         published splitting; good networks after a few iterations, low accuracy. 'gated': no cones;
         the network predicts with the fixed gates. 'scp': gates as fixed hidden units, a lasso on
-        the output weights. 'auto' (default): 'conic' up to 100 columns; up to 400 columns 100
-        iterations of 'admm' before it; 'admm' beyond. The result's `method` says which.
+        the output weights. 'auto' (default): 'conic' up to 100 columns, where cone projections are
+        cheap; up to 400 columns 100 iterations of 'admm' before it, which find a good network
+        first; 'admm' beyond, where projections would take longer than the training. The result's
+        `method` says which.
     fit_intercept : bool
-        Add a column of ones (penalised like the others). Default True.
+        Add a column of ones (penalised like the others). Default True: without it every neuron's
+        edge passes through the origin.
     standardize : bool
         Train on centred columns of unit variance; the network takes unscaled X all the same.
+        Default False: it changes the problem, for the penalty is on the scaled weights.
     sample_weight : array_like, shape (n,), optional
         Factors of the samples' losses.
     robust_eps : float or array_like, shape (d,)
@@ -115,16 +119,19 @@ def admm_relu(
         around it (in the units of X), and no neuron changes its side inside a box. For one output
         and the losses 'squared', 'logistic', 'hinge' and 'squared_hinge'. Default 0: no adversary.
     rho : float, optional
-        Penalty parameter. Default: by rule from the data's scales, corrected a few times.
+        Penalty parameter. Default: by rule from the data's scales, corrected a few times, which
+        takes at most 1.7 times the iterations of the best of five on the benchmark's problems.
     tol : float
-        Relative accuracy (default 1e-4): of the residuals for 'admm', else of the gap.
+        Relative accuracy: of the residuals for 'admm', else of the gap. Default 1e-4, which Newton
+        steps make about as cheap as 1e-3.
     gap_tol : float, optional
         Relative duality gap (fun - dual_fun) / fun to reach. Default: `tol`; 1e-2 for 'admm',
         which asks for it beside the residuals on up to 128 columns.
     maxiter : int, optional
-        Default 5000, 1000 for 'admm'.
+        Default 5000, 1000 for 'admm'; squared losses mostly need a few hundred, hinge and quantile
+        losses at a small beta thousands.
     maxtime : float, optional
-        Seconds after which no new iteration begins.
+        Seconds, gates and Gram matrix included, after which no new iteration begins. Default: none.
     warm_start : OptimizeResult or array_like, optional
         An earlier result with the same X and method, whose gates are used too; or weights.
     rng : int, Generator, optional
@@ -135,7 +142,8 @@ def admm_relu(
     disp : bool
         Print progress.
     dtype : 'float64' (default) or 'float32'
-        Type of the iterates. Objective and certificate are computed in float64.
+        Type of the iterates; float32 takes half the memory, but a gap below 1e-4 then needs Newton
+        steps. Objective and certificate are computed in float64.
     device : None or 'cpu'
         Where to run.
     threads : int, optional
@@ -145,7 +153,7 @@ def admm_relu(
     polish : bool
         Newton steps on the active blocks when they have settled. Default True.
     huber_delta : float
-        Where 'huber' turns linear. Default 1.35.
+        Where 'huber' turns linear. Default 1.35: 95 % efficiency on normal errors of variance 1.
     quantile : float
         Level of 'quantile' in (0, 1). Default 0.5.
 
