@@ -19,6 +19,8 @@
 
 namespace fastopt {
 
+class Pause;
+
 // The active rows of one block and their factor; the state of a warm start.
 struct ActiveSet {
     std::vector<index_t> rows; // samples; with a radius one may come with several signs
@@ -51,8 +53,8 @@ class ConeProjector {
   private:
     struct Scratch;
     void warm(const double* r, ActiveSet& s, double* v, Scratch& w) const;
-    void refine(index_t gate, const double* r, ActiveSet& s, double* v, double* xv,
-                Scratch& w) const;
+    void refine(index_t gate, const double* r, ActiveSet& s, double* v, double* xv, Scratch& w,
+                Pause& pause) const;
     bool add(index_t gate, index_t row, const double* v, ActiveSet& s, Scratch& w) const;
     void remove(index_t k, ActiveSet& s) const;
     index_t collect(index_t gate, const double* xv, double reach, double tolerance,

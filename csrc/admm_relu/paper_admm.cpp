@@ -115,7 +115,7 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
     if (d <= largest_cone)
         result.beta_max = reach = program_.beta_max();
     else
-        reach = program_.gated_dual_norm(theta.data());
+        result.beta_max = reach = program_.gated_dual_norm(theta.data());
     if (beta >= reach) return finish(Status::converged, 0);
     const double rms_t = std::sqrt(dot(m, theta.data(), theta.data()) / m);
     const double rms_x = std::sqrt(norm2_x / (n * d));
@@ -156,6 +156,7 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
     };
     factor();
     for (index_t i = 0; i < m; ++i) b[i] = static_cast<T>(program_.loss.y()[i]);
+    result.setup = clock.seconds();
 
     for (index_t k = 0; k < o.maxiter; ++k) {
         monitor.poll();
@@ -242,6 +243,20 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
             next_check = k + std::max<index_t>(10, k / 4);
         }
         if (clock.over()) return finish(Status::maxtime, k + 1);
+
+        // The gated reach may be far above beta_max, and rv then so small that no block comes
+        // through the threshold: let half of the longest first u do so.
+        if (k == 0 && d > largest_cone && o.rho <= 0 && !(sums[1] > 0)) {
+            double longest = 0;
+            for (index_t i = 0; i < nb; ++i)
+                longest = std::max(longest, dot(d, lambda.data() + i * d, lambda.data() + i * d));
+            const double next = 2 * beta / std::sqrt(longest);
+            if (next > rv && std::isfinite(next)) {
+                for (index_t i = 0; i < size; ++i) lambda[i] *= rv / next;
+                rv = next;
+                factor();
+            }
+        }
 
         if (!shape.cone || o.rho_cone > 0 ||
             std::find(std::begin(penalty_checks), std::end(penalty_checks), k + 1) ==

@@ -19,6 +19,7 @@ constexpr index_t check_every = 20; // the duality gap costs one or two iteratio
 constexpr index_t penalty_checks[] = {20, 60, 180};
 constexpr double newton_radius = 1e-2; // ||u - v|| / ||v|| below which Newton is tried
 constexpr int newton_steps = 10;
+constexpr double warm_newton = 10; // price of Newton steps that a warm start is worth
 
 double distance(index_t n, const double* a, const double* b) {
     double sum = 0;
@@ -94,12 +95,19 @@ template <class T> struct SplittingSolver<T>::State {
         return fun;
     }
 
-    void bound(const double* prediction) { // the dual value that a prediction's gradient certifies
+    // The dual value that a prediction's gradient certifies, or theta. -F'theta is near rv (r - v),
+    // so the rows active in r are where its projection starts.
+    void bound(const double* prediction, const std::vector<ActiveSet>& active) {
         program.gradient(prediction, theta.data());
-        bound();
+        bound(active);
     }
-    void bound() {
-        const double value = program.dual(theta.data(), beta);
+    void bound(const std::vector<ActiveSet>& active) {
+        program.dual_sets() = active;
+        for (ActiveSet& set : program.dual_sets())
+            for (double& mu : set.mu) mu *= rv;
+        keep(program.dual(theta.data(), beta));
+    }
+    void keep(double value) {
         if (value > best_dual) {
             best_dual = value;
             best_theta.assign(theta.data(), theta.data() + theta.size());
@@ -114,15 +122,26 @@ template <class T> struct SplittingSolver<T>::State {
         for (index_t i = 0; i < size; ++i) out[i] = at[i] - out[i] / rv;
     }
 
+    // Flops of a Newton step on the active faces of v, in iterations.
+    double newton_price() const {
+        const ProgramShape& s = program.shape;
+        const index_t w = s.width();
+        double columns = 0;
+        for (index_t b = 0; b < s.blocks(); ++b)
+            if (norm[b] > beta / rv) columns += w - (sets.empty() ? 0 : sets[b].size());
+        const double n = s.n, face = columns / s.c, iteration = n * (8.0 * s.half() / s.c + 2 * n);
+        return face * face * (n + face / 3) / iteration;
+    }
+
     // Newton steps from v while the objective after the prox falls; true when one was accepted.
-    bool polish(index_t& steps) {
+    bool polish(index_t& steps, const Clock& clock) {
         if (program.robust) return false;
         Buffer<double> point(size), next(size), step(size), from(size);
         std::copy(v.data(), v.data() + size, point.data());
         std::vector<ActiveSet> face(sets);
         double fun = program.objective(point.data(), beta, fz.data());
         bool any = false;
-        for (int k = 0; k < newton_steps; ++k) {
+        for (int k = 0; k < newton_steps && !clock.over(); ++k) {
             if (!newton_direction(program, beta, point.data(), fz.data(), face, step.data())) break;
             bool accepted = false;
             double t = 1;
@@ -139,14 +158,14 @@ template <class T> struct SplittingSolver<T>::State {
                 fun = value;
                 std::copy(next.data(), next.data() + size, point.data());
                 face = std::move(trial_sets);
-                if (decrease <= 1e-15 * std::abs(fun)) k = newton_steps;
+                take(point.data());
+                bound(fz.data(), face);
+                if (certified() || decrease <= 1e-15 * std::abs(fun)) k = newton_steps;
             }
             if (!accepted) break;
         }
         if (!any) return false;
         std::copy(point.data(), point.data() + size, polished.data());
-        take(point.data());
-        bound(fz.data());
         return true;
     }
 
@@ -232,7 +251,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         result.penalty = program_.penalty(s.best.data());
         result.violation = program_.violation(s.best.data());
         result.rho = s.rv;
-        last_rv_ = s.rv, last_rz_ = s.rz;
+        last_rv_ = s.rv, last_rz_ = s.rz, last_sets_ = std::move(s.sets);
         result.factorisations = graph.factorisations(),
         result.cg_iterations = graph.cg_iterations();
         return result;
@@ -249,7 +268,8 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
     // At v = 0 the gradient is L'(0): when it is dual feasible, 0 is the answer.
     result.beta_max = program_.beta_max();
     s.take(s.best.data());
-    s.bound(s.z.data()); // predictions 0
+    program_.gradient(s.z.data(), s.theta.data()); // predictions 0
+    s.keep(program_.dual_of_norm(s.theta.data(), beta, result.beta_max));
     record(0);
     if (beta >= result.beta_max) return finish(Status::converged, 0);
 
@@ -261,6 +281,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
     if (program_.robust) s.rz *= norm2_x / (shape.n * shape.d); // slopes instead of values
     if (!(s.rv > 0)) s.rv = 1;
     if (warm && o.rho <= 0 && last_rv_ > 0) s.rv = last_rv_, s.rz = last_rz_; // and its factor
+    if (o.rho <= 0 && o.rho_start > 0) s.rv = o.rho_start;
 
     Anderson<T> anderson(size, s.split, std::max<index_t>(o.memory, 1));
     if (squared) {
@@ -271,13 +292,14 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
     }
     index_t newton_wait = 4, newton_next = 0;
     if (warm) {
+        if (!last_sets_.empty()) s.sets = std::move(last_sets_);
         std::copy(warm, warm + size, s.v.data());
         s.restart();
         // Newton from the warm start: along a path it often needs no factorisation at all.
         for (index_t i = 0; i < size; ++i) s.r64[i] = s.r[i];
         s.prox(s.r64.data(), s.v.data(), s.sets);
         s.take(s.v.data());
-        if (o.polish && s.polish(result.newton_steps)) {
+        if (o.polish && s.newton_price() <= warm_newton && s.polish(result.newton_steps, clock)) {
             record(0);
             if (s.certified()) return finish(Status::converged, 0);
             std::copy(s.polished.data(), s.polished.data() + size, s.v.data());
@@ -285,6 +307,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         }
     }
     graph.set(s.rz / s.rv);
+    result.setup = clock.seconds();
 
     for (index_t k = 0; k < o.maxiter; ++k) {
         monitor.poll();
@@ -314,16 +337,17 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
 
         if (check || monitor.wanted()) s.take(s.v.data());
         if (check && program_.robust) {
-            s.bound();
+            s.bound(s.sets);
         } else if (check && program_.loss.smooth()) {
-            s.bound(s.zeta64.data());
+            s.bound(s.zeta64.data(), s.sets);
         } else if (check) { // the subgradient at z that its prox found
             for (index_t i = 0; i < m; ++i) s.theta[i] = s.rz * (s.r64[size + i] - s.z[i]);
-            s.bound();
+            s.bound(s.sets);
         }
         bool polished = false;
         if (o.polish && s.settled >= 2 && primal < newton_radius && k >= newton_next) {
-            polished = s.polish(result.newton_steps); // the best point only: the state goes on
+            // The best point only: the state goes on.
+            polished = s.polish(result.newton_steps, clock);
             newton_next = k + newton_wait;
             newton_wait *= 2;
         }
