@@ -7,8 +7,12 @@ import functools
 import inspect
 import math
 import operator
+import os
 from collections.abc import Callable, Collection
 from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,11 +37,11 @@ def integer(name: str, value: object, minimum: int, maximum: int | None = None) 
     """`value` as an int, at least `minimum` (a float is not an integer; a NumPy integer is)."""
     wanted = f"an integer >= {minimum}" + ("" if maximum is None else f" and <= {maximum}")
     if isinstance(value, bool):
-        raise ValueError(f"{name} must be {wanted}, got {value!r}.")
+        raise ValueError(f"{name} must be {wanted}, got {short(value)}.")
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise ValueError(f"{name} must be {wanted}, got {value!r}.") from None
+        raise ValueError(f"{name} must be {wanted}, got {short(value)}.") from None
     if number < minimum or (maximum is not None and number > maximum):
         raise ValueError(f"{name} must be {wanted}, got {number}.")
     return number
@@ -64,7 +68,7 @@ def real(
             raise TypeError
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{name} must be {wanted}, got {value!r}.") from None
+        raise ValueError(f"{name} must be {wanted}, got {short(value)}.") from None
     at_least = number > above or above == -math.inf
     if math.isnan(number) or not at_least or not minimum <= number <= maximum:
         raise ValueError(f"{name} must be {wanted}, got {number!r}.")
@@ -76,7 +80,42 @@ def choice(name: str, value: object, allowed: Collection[str]) -> str:
     if isinstance(value, str) and value in allowed:
         return value
     names = ", ".join(repr(one) for one in allowed)
-    raise ValueError(f"{name} must be one of {names}; got {value!r}.{_nearest(value, allowed)}")
+    raise ValueError(
+        f"{name} must be one of {names}; got {short(value)}.{_nearest(value, allowed)}"
+    )
+
+
+def flag(name: str, value: object) -> bool:
+    """`value` as a bool: True, False, NumPy's own, or 0 and 1."""
+    if isinstance(value, (bool, np.bool_, int, np.integer)) and value in (0, 1):
+        return bool(value)
+    raise ValueError(f"{name} must be True or False, got {short(value)}.")
+
+
+def numbers(name: str, value: object) -> NDArray[np.float64]:
+    """`value` as an array of float64, not copied if it is one."""
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must hold real numbers, got {short(value)}.") from None
+
+
+def path(name: str, value: Any) -> str | os.PathLike[str]:
+    """`value` as a path of the file system."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be the path of a file, got {short(value)}.")
+    return value
+
+
+def is_one_of(value: object, *plain: object) -> bool:
+    """Whether `value` is one of these scalars; arrays, whose == is an array, are not."""
+    return any(type(value) is type(one) and value == one for one in plain)
+
+
+def short(value: object) -> str:
+    """The repr of a value on one line, cut."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _nearest(value: object, names: Collection[str]) -> str:

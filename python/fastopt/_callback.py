@@ -39,11 +39,12 @@ RETURNED_TRUE = "`callback` returned True."
 RAISED = "`callback` raised `StopIteration`."
 
 
-def wrap_callback(callback: UserCallback) -> Listener:
-    """One form for all: callback(*, intermediate_result), callback(xk), callback(xk, convergence).
+def wrap_callback(callback: UserCallback, second: str = "convergence") -> Listener:
+    """One form for all: callback(*, intermediate_result), callback(xk), callback(xk, second).
 
     The form is found from the parameter names, as SciPy does; a callable without a signature is
-    called with xk.
+    called with xk. `second` is 'convergence' of differential_evolution or 'state' of trust-constr,
+    the whole intermediate result.
     """
     if not callable(callback):
         raise TypeError(f"callback must be callable; got {type(callback).__name__}.")
@@ -56,10 +57,13 @@ def wrap_callback(callback: UserCallback) -> Listener:
     required, accepted = _positional(parameters.values())
     if required > 2 or accepted == 0:
         raise ValueError(
-            "callback must take (intermediate_result), (xk) or (xk, convergence); its parameters "
+            f"callback must take (intermediate_result), (xk) or (xk, {second}); its parameters "
             f"are ({', '.join(parameters)})."
         )
-    if accepted >= 2:
+    if second == "state":  # *args may stand before a callback(xk), in a wrapper
+        if required == 2 or 2 <= accepted < math.inf:
+            return lambda result: callback(result.x, result)
+    elif accepted >= 2:
         return lambda result: callback(result.x, result.convergence)
     return lambda result: callback(result.x)
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult
 
 from . import _backend
-from ._arguments import choice, integer, real, suggest_names
+from ._arguments import choice, flag, integer, is_one_of, path, real, suggest_names
 from ._callback import UserCallback, wrap_callback
 from ._checkpoint import PathLike
 from ._constraints import read_constraints
@@ -83,7 +83,7 @@ def cbo(
     n_minimizers: int | None = None,
     samples: bool = False,
     boundary: str = "reflect",
-    constraint_tol: float = 1e-8,
+    constraint_tol: float | None = None,
     restarts: int = 0,
     runs: int = 1,
     checkpoint: PathLike | None = None,
@@ -217,8 +217,9 @@ def cbo(
     boundary : {'reflect', 'clip'}
         What happens to a particle that leaves the box. Reflection (default) does not pile
         particles up on the faces.
-    constraint_tol : float
-        A constraint component may lie outside its limits by this. Default 1e-8.
+    constraint_tol : float, optional
+        Every constraint component may lie outside its limits by this. Default: 1e-8 for equalities;
+        inequalities hold exactly, as in SciPy.
     restarts : int
         Plain dynamics: begin again this many times with twice the particles and a fresh key;
         the best result counts. 'hybrid' restarts by itself.
@@ -276,6 +277,8 @@ def cbo(
     """
     module = _backend.module(device, "cbo")
     choice("dynamics", dynamics, DYNAMICS)
+    disp, vectorized = flag("disp", disp), flag("vectorized", vectorized)
+    polish = polish if callable(polish) else flag("polish", polish)
     args = tuple(args) if isinstance(args, (tuple, list)) else (args,)
     hybrid, native = dynamics == "hybrid", is_native(func)
     dim = native_dimension(func)
@@ -308,7 +311,7 @@ def cbo(
         "atol": real("atol", atol, minimum=0.0),
         "polish": polish is True,
         "dtype": read_dtype(dtype),
-        "record_history": bool(record_history),
+        "record_history": flag("record_history", record_history),
     }
     check_combinations(options, own, gradient)
     n = read_particles(n_particles, popsize, dynamics, free, space.init)
@@ -316,7 +319,12 @@ def cbo(
     restarts, runs = integer("restarts", restarts, 0), integer("runs", runs, 1)
     every = real("checkpoint_every", checkpoint_every, minimum=0.0)
     problem = fingerprint(func, space, n, restarts, options)
-    storage = Storage(checkpoint, every, resume, problem)
+    storage = Storage(
+        None if checkpoint is None else path("checkpoint", checkpoint),
+        every,
+        None if resume is None else path("resume", resume),
+        problem,
+    )
     _check_combinations(dynamics, gradient, restarts, runs, callback, storage)
     options.update(read_limits(maxiter, maxfev, maxtime, f_target, hybrid, free))
     check_budget(options, n)
@@ -324,7 +332,7 @@ def cbo(
         options["threads"] = integer("threads", threads, 1, 4096)
     if native:
         refuse_for_native(func, args, vectorized, workers)
-    elif vectorized and workers != 1:
+    elif vectorized and not is_one_of(workers, 1):
         message = "cbo: the 'workers' keyword overrides the 'vectorized' keyword"
         warnings.warn(message, UserWarning, stacklevel=3)
         vectorized = False
@@ -332,7 +340,7 @@ def cbo(
         constraints,
         space.box.dim,
         vectorized,
-        real("constraint_tol", constraint_tol, minimum=0.0),
+        None if constraint_tol is None else real("constraint_tol", constraint_tol, minimum=0.0),
     )
     with ExitStack() as stack:
         if native:
@@ -350,8 +358,8 @@ def cbo(
             key=draw_key(rng, seed),
             gradient=None if gradient is None else python_gradient(gradient, args, vectorized),
             listener=None if callback is None else wrap_callback(callback),
-            disp=bool(disp),
-            polish=polish if callable(polish) else bool(polish),
+            disp=disp,
+            polish=polish,
             constraints=constraints,
             restarts=restarts,
             storage=storage,

@@ -20,6 +20,8 @@ _WRONG_SHAPE = (
     "number of constraint components in a given Constraint object."
 )
 
+_EQUALITY_TOL = 1e-8
+
 
 @dataclass(frozen=True)
 class Component:
@@ -89,11 +91,13 @@ class ConstraintSet:
     """All constraints of a problem.
 
     violation(x) = sum over components of max(0, lower - c(x)) + max(0, c(x) - upper), and exactly
-    0 when every component is within `tol`; a NaN counts as an infinite violation.
+    0 when every component is within the tolerance of its kind; a NaN counts as an infinite
+    violation.
     """
 
     components: tuple[Component, ...]
-    tol: float
+    equality_tol: float
+    inequality_tol: float
 
     def values(self, points: NDArray[Any]) -> tuple[Array, Array, Array]:
         """c(x_i) as (n, m) with its lower and upper limits (m,)."""
@@ -101,12 +105,19 @@ class ConstraintSet:
         c, lower, upper = (np.concatenate([part[k] for part in parts], axis=-1) for k in range(3))
         return c, lower, upper
 
-    def excess(self, points: NDArray[Any]) -> Array:
-        """How far each component is outside its limits, (n, m)."""
-        return excess(*self.values(points))
-
     def violation(self, points: NDArray[Any]) -> Array:
-        return total_violation(self.excess(points), self.tol)
+        c, lower, upper = self.values(points)
+        return self.total(excess(c, lower, upper), lower, upper)
+
+    def total(self, outside: Array, lower: Array, upper: Array) -> Array:
+        """The violation from the excess (n, m) of each component."""
+        allowed = np.where(lower == upper, self.equality_tol, self.inequality_tol)
+        total = np.asarray(outside.sum(axis=-1), dtype=np.float64)
+        total[(outside <= allowed).all(axis=-1)] = 0.0
+        return total
+
+    def is_feasible(self, x: Array) -> bool:
+        return bool(self.violation(x[None])[0] == 0.0)
 
     def report(self, x: Array) -> list[Array]:
         """SciPy's `constr`: the excess of each constraint object at x."""
@@ -120,23 +131,25 @@ def excess(c: Array, lower: Array, upper: Array) -> Array:
     return out
 
 
-def total_violation(outside: Array, tol: float) -> Array:
-    total = np.asarray(outside.sum(axis=-1), dtype=np.float64)
-    total[(outside <= tol).all(axis=-1)] = 0.0
-    return total
-
-
 def read_constraints(
-    constraints: Any, dim: int, vectorized: bool, tol: float
+    constraints: Any, dim: int, vectorized: bool, tol: float | None
 ) -> ConstraintSet | None:
-    """One constraint or a sequence of them; None when there are none."""
+    """One constraint or a sequence of them; None when there are none.
+
+    `tol` None: inequalities hold exactly, as in SciPy, and equalities to 1e-8.
+    """
     single = isinstance(constraints, (dict, Bounds, LinearConstraint, NonlinearConstraint))
     if not single and not isinstance(constraints, Iterable):
         raise ValueError(_unknown(constraints))
     every = [constraints] if single else list(constraints)
     if not every:
         return None
-    return ConstraintSet(tuple(_component(one, dim, vectorized) for one in every), tol)
+    components = tuple(_component(one, dim, vectorized) for one in every)
+    return ConstraintSet(
+        components,
+        equality_tol=_EQUALITY_TOL if tol is None else tol,
+        inequality_tol=0.0 if tol is None else tol,
+    )
 
 
 def _component(constraint: Any, dim: int, vectorized: bool) -> Component:

@@ -1,7 +1,7 @@
 """The CPU core; only `_backend` imports it."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -201,12 +201,11 @@ def isa() -> str: ...
 def info() -> dict[str, Any]: ...
 
 class Matrix:
+    @overload
+    def __init__(self, A: _Points) -> None: ...
+    @overload
     def __init__(
-        self,
-        A: _Points,
-        indices: NDArray[np.int32] = ...,
-        indptr: NDArray[np.int64] = ...,
-        cols: int = ...,
+        self, data: _Points, indices: NDArray[np.int32], indptr: NDArray[np.int64], cols: int
     ) -> None: ...
     @property
     def shape(self) -> tuple[int, int]: ...

@@ -10,7 +10,7 @@ from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
 from . import _backend
-from ._arguments import choice, real
+from ._arguments import choice, integer, numbers, real
 from ._problem import Array
 
 FAMILIES = ("logistic", "poisson", "gaussian", "gamma")
@@ -77,7 +77,7 @@ class WeightedGram(LinearOperator):  # type: ignore[misc]
         self.A = A
         self.matrix = native_matrix(A) if matrix is None else matrix
         rows, n = self.matrix.shape
-        self.w: Array = np.asarray(w, dtype=np.float64)
+        self.w: Array = numbers("w", w)
         if self.w.shape != (rows,):
             raise ValueError(
                 f"w must have one entry per row of A, shape ({rows},); its shape is {self.w.shape}."
@@ -107,7 +107,7 @@ class WeightedGram(LinearOperator):  # type: ignore[misc]
 def _read_rest(rest: Any, n: int) -> Array:
     if issparse(rest):
         rest = rest.toarray()
-    array = np.asarray(rest, dtype=np.float64)
+    array = numbers("R", rest)
     if array.shape not in ((), (n,), (n, n)):
         raise ValueError(
             f"R must be a number, a diagonal ({n},) or a matrix ({n}, {n}); its shape is "
@@ -175,13 +175,19 @@ class GLM:
         weight = None
         total = float(rows)
         if sample_weight is not None:
-            weight = np.asarray(sample_weight, dtype=np.float64)
+            weight = numbers("sample_weight", sample_weight)
             if weight.shape != (rows,) or not np.all(weight >= 0):
                 raise ValueError(f"sample_weight must be {rows} non-negative numbers.")
             total = float(weight.sum())
         factor = 1.0 if reduction == "sum" else 1.0 / total if total > 0 else 0.0
         self._glm = _backend.module().Glm(
-            self.matrix, self.y, weight, family, self.l2, factor, threads or 0
+            self.matrix,
+            self.y,
+            weight,
+            family,
+            self.l2,
+            factor,
+            0 if threads is None else integer("threads", threads, 1),
         )
 
     def fun(self, x: ArrayLike) -> float:
@@ -207,7 +213,7 @@ class GLM:
 
 
 def _read_targets(y: ArrayLike, rows: int, family: str) -> Array:
-    targets = np.asarray(y, dtype=np.float64)
+    targets = numbers("y", y)
     if targets.shape != (rows,):
         raise ValueError(
             f"y must have one entry per row of A, shape ({rows},); its shape is {targets.shape}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,14 @@ from typing import Any
 import numpy as np
 from scipy.optimize import Bounds, minimize
 
-from ._constraints import ConstraintSet, excess, total_violation
+from ._constraints import ConstraintSet, excess
 from ._problem import Array, Box
 
 Values = Callable[[Array], Array]
+
+
+_RESTORATIONS = 3
+_MARGIN = 1e-10  # relative: SLSQP meets its constraints to 1e-12 or a few roundings
 
 
 class _BudgetSpent(Exception):
@@ -51,6 +56,8 @@ class Differences:
     ) -> None:
         self._values, self._constraints, self._box = values, constraints, box
         self._maxfun, self._dtype = maxfun, dtype
+        rounds = _RESTORATIONS * (int(box.free.sum()) + 1)
+        self._reserve = rounds if constraints is not None and maxfun > 4 * rounds else 0
         self._free = np.flatnonzero(box.free)
         self._at: bytes | None = None
         self.best = best
@@ -67,7 +74,7 @@ class Differences:
         step = np.where(step == 0.0, above, step)  # a box narrower than the step, at its lower end
         batch = np.tile(point, (self._free.size + 1, 1)).astype(self._dtype)
         batch[np.arange(self._free.size) + 1, self._free] += step[self._free]
-        if self.best.nfev + len(batch) > self._maxfun:
+        if self.best.nfev + len(batch) > self._maxfun - self._reserve:
             if self.best.nfev == 0:  # not even one gradient: the point itself is still worth it
                 self._evaluate(batch[:1])
             raise _BudgetSpent
@@ -80,7 +87,7 @@ class Differences:
             c, violation = np.empty((len(batch), 0)), np.zeros(len(batch))
         else:
             c, lower, upper = self._constraints.values(batch)
-            violation = total_violation(excess(c, lower, upper), self._constraints.tol)
+            violation = self._constraints.total(excess(c, lower, upper), lower, upper)
             self.limits = lower, upper
         f = self._values(batch.copy())  # which may overwrite what it is given
         f = np.where(np.isnan(f), np.inf, f)
@@ -102,10 +109,32 @@ class Differences:
         self.look(x)
         return self.f, self.gradient
 
-    def rows(self, x: Array, selected: Array, sign: float, side: int) -> Array:
+    def rows(self, x: Array, selected: Array, sign: float, limit: Array) -> Array:
         """sign * (c - limit) for the selected components; SLSQP wants = 0 or >= 0."""
         self.look(x)
-        return np.asarray(sign * (self.c[selected] - self.limits[side][selected]))
+        return np.asarray(sign * (self.c[selected] - limit[selected]))
+
+    def restore(self) -> None:
+        """From a best point that just misses feasibility onto the constraints, by Newton's method.
+
+        SLSQP ends where its line search finds no descent, which may be a little outside.
+        """
+        self._reserve = 0
+        for _ in range(_RESTORATIONS):
+            if not 0.0 < self.best.violation < np.inf:
+                return
+            x = self.best.x.copy()
+            self.look(x)
+            lower, upper = self.limits
+            equal = lower == upper
+            low = np.where(equal, lower, _inside(lower, upper))
+            high = np.where(equal, upper, _inside(upper, lower))
+            lacking = np.where(
+                self.c < low, low - self.c, np.where(self.c > high, high - self.c, 0)
+            )
+            rows = lacking != 0
+            step = np.linalg.lstsq(self.jacobian[rows], lacking[rows], rcond=None)[0]
+            self.look(np.clip(x + step, self._box.lower, self._box.upper))
 
     def row_jacobian(self, x: Array, selected: Array, sign: float) -> Array:
         self.look(x)
@@ -141,7 +170,9 @@ def polish(
                 options={"maxfun": maxfun, "ftol": 1e-15, "gtol": 1e-10},
             )
         else:
-            _slsqp(look, start.x, inside)
+            with contextlib.suppress(_BudgetSpent):
+                _slsqp(look, start.x, inside)
+            look.restore()
     except _BudgetSpent:
         pass
     return look.best
@@ -149,11 +180,10 @@ def polish(
 
 def _slsqp(look: Differences, x: Array, box: Box) -> None:
     lower, upper = look.limits
-    equal = np.flatnonzero(lower == upper)
     sides = [
-        ("eq", equal, 1.0, 0),
-        ("ineq", np.flatnonzero((lower < upper) & (lower > -np.inf)), 1.0, 0),
-        ("ineq", np.flatnonzero((lower < upper) & (upper < np.inf)), -1.0, 1),
+        ("eq", np.flatnonzero(lower == upper), 1.0, lower),
+        ("ineq", np.flatnonzero((lower < upper) & (lower > -np.inf)), 1.0, _inside(lower, upper)),
+        ("ineq", np.flatnonzero((lower < upper) & (upper < np.inf)), -1.0, _inside(upper, lower)),
     ]
     minimize(
         look.value_and_gradient,
@@ -166,10 +196,17 @@ def _slsqp(look: Differences, x: Array, box: Box) -> None:
     )
 
 
-def _one_side(look: Differences, kind: str, selected: Any, sign: float, side: int) -> Any:
+def _inside(limit: Array, other: Array) -> Array:
+    """Limits of inequalities moved inwards by what SLSQP may miss them by."""
+    with np.errstate(invalid="ignore"):
+        margin = np.minimum(_MARGIN * np.maximum(1.0, np.abs(limit)), np.abs(other - limit) / 4)
+        return np.asarray(limit + np.where(other > limit, margin, -margin))
+
+
+def _one_side(look: Differences, kind: str, selected: Any, sign: float, limit: Array) -> Any:
     return {
         "type": kind,
-        "fun": lambda x: look.rows(x, selected, sign, side),
+        "fun": lambda x: look.rows(x, selected, sign, limit),
         "jac": lambda x: look.row_jacobian(x, selected, sign),
     }
 

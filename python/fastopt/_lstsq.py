@@ -10,7 +10,7 @@ from scipy.optimize import OptimizeResult
 from scipy.sparse import issparse
 
 from . import _backend
-from ._arguments import choice, integer, real
+from ._arguments import choice, integer, numbers, real
 from ._glm import native_matrix
 from ._problem import RandomSource, draw_key
 from ._sketch import KINDS
@@ -68,7 +68,7 @@ def lstsq(
     array([1., 2., 3.])
     """
     choice("sketch", sketch, KINDS)
-    right = np.asarray(b, dtype=np.float64)
+    right = numbers("b", b)
     matrix = native_matrix(A)
     rows, n = matrix.shape
     if right.ndim not in (1, 2) or right.shape[0] != rows:

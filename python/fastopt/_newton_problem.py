@@ -21,10 +21,11 @@ from scipy.optimize import (
 from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
+from ._arguments import short
 from ._differences import METHODS, derivative
 from ._glm import GLM, WeightedGram
 from ._objective import as_scalar
-from ._problem import Array
+from ._problem import Array, read_box
 
 _QUASI_NEWTON_NEEDED = (
     "Whenever the gradient is estimated via finite-differences, we require the Hessian to be "
@@ -198,7 +199,7 @@ class Objective:
         elif not self._pair and not callable(jac):
             raise ValueError(
                 "jac must be callable, True, None or one of '2-point', '3-point', 'cs'; "
-                f"got {jac!r}."
+                f"got {short(jac)}."
             )
         self._jac = jac
         self.value = Memo(self._value)
@@ -218,11 +219,11 @@ class Objective:
         if hess is not None and not _is_scheme(hess):
             raise ValueError(
                 "hess must be callable, one of '2-point', '3-point', 'cs', a "
-                f"HessianUpdateStrategy or None; got {hess!r}."
+                f"HessianUpdateStrategy or None; got {short(hess)}."
             )
         if hess is None and hessp is not None:
             if not callable(hessp):
-                raise ValueError(f"hessp must be callable, hessp(x, p, *args); got {hessp!r}.")
+                raise ValueError(f"hessp must be callable, hessp(x, p, *args); got {short(hessp)}.")
             return self._user_product(hessp)
         if self._scheme is not None:
             if hess is not None:
@@ -523,18 +524,12 @@ def read_equalities(constraints: Any, x0: Array) -> list[Equality]:
     return [_read_one(one, x0) for one in ([constraints] if single else list(constraints))]
 
 
-def refuse_bounds(bounds: Any) -> None:
-    """Bounds that bind nothing pass."""
+def refuse_bounds(bounds: Any, n: int) -> None:
+    """Bounds that bind nothing pass; bounds that make no sense are told apart from useful ones."""
     if bounds is None:
         return
-    if isinstance(bounds, Bounds):
-        limits = np.concatenate([np.ravel(bounds.lb), np.ravel(bounds.ub)])
-    else:
-        pairs = list(bounds)
-        limits = np.array(
-            [np.inf if side is None else side for pair in pairs for side in pair], dtype=float
-        )
-    if np.any(np.isfinite(limits)):
+    box = read_box(bounds, None, n)
+    if np.isfinite(box.lower).any() or np.isfinite(box.upper).any():
         raise ValueError(_EQUALITIES_ONLY.format(what="bounds are inequalities"))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import choice, integer, real
+from ._arguments import choice, flag, integer, is_one_of, real
 from ._native import NamedProblem
 from ._problem import Space
 
@@ -49,12 +49,6 @@ def _count(name: str, value: Any) -> int:
     return integer(name, value, minimum=1)
 
 
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{name} must be True or False, got {value!r}.")
-    return bool(value)
-
-
 def _one_of(*allowed: str) -> Callable[[str, Any], str]:
     return lambda name, value: choice(name, value, allowed)
 
@@ -75,7 +69,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "gradient_weight": Parameter(_non_negative, MOVING),
     "kernel_width": Parameter(_positive, frozenset({"polarized"})),
     "n_minimizers": Parameter(_count, frozenset({"polarized"})),
-    "samples": Parameter(_flag, frozenset({"sampling"})),
+    "samples": Parameter(flag, frozenset({"sampling"})),
     "boundary": Parameter(_one_of("reflect", "clip")),
 }
 
@@ -156,9 +150,9 @@ def read_limits(
     limits: dict[str, Any] = {}
     if maxiter is not None:
         limits["maxiter"] = integer("maxiter", maxiter, minimum=1)
-    if maxfev is not None and maxfev != math.inf:
+    if maxfev is not None and not is_one_of(maxfev, math.inf):
         limits["maxfev"] = integer("maxfev", maxfev, minimum=1)
-    if maxtime is not None and maxtime != math.inf:
+    if maxtime is not None and not is_one_of(maxtime, math.inf):
         limits["maxtime"] = real("maxtime", maxtime, above=0.0)
     if not limits and maxfev is None and maxtime is None:
         limits = {"maxfev": 5000 * max(1, dim)} if hybrid else {"maxiter": 1000}

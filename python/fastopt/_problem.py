@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import Bounds
 
-from ._arguments import choice
+from ._arguments import choice, numbers, short
 
 Array: TypeAlias = NDArray[np.float64]
 Key: TypeAlias = tuple[int, int]
@@ -101,7 +101,7 @@ def _limits(bounds: BoundsLike | None) -> tuple[Array, Array, bool]:
         is_pair = len(pairs) == 2 and all(one is None or np.ndim(one) == 0 for one in pairs)
         table = [_pair(pair) for pair in ([pairs] if is_pair else pairs)]
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{_BOUNDS_FORM}; got {_short(bounds)} ({error}).") from None
+        raise ValueError(f"{_BOUNDS_FORM}; got {short(bounds)} ({error}).") from None
     if not table:
         raise ValueError(f"{_BOUNDS_FORM}; got an empty sequence.")
     both = np.array(table, dtype=np.float64)
@@ -139,15 +139,23 @@ def _check_limits(lower: Array, upper: Array) -> None:
 
 
 def _round_integers(lower: Array, upper: Array, integrality: ArrayLike | None) -> Box:
-    if integrality is None or not np.any(integrality):
+    if integrality is None:
         return Box(lower, upper)
+    given = np.asarray(integrality)
+    if given.dtype.kind not in "biuf" or not np.isin(given, (0, 1)).all():
+        raise ValueError(
+            f"integrality must be a bool or {lower.size} bools, one for each variable; "
+            f"got {short(integrality)}."
+        )
     try:
-        mask = np.broadcast_to(np.asarray(integrality, dtype=bool), lower.shape).copy()
+        mask = np.broadcast_to(given.astype(bool), lower.shape).copy()
     except ValueError:
         raise ValueError(
             f"integrality must be a bool or {lower.size} bools, one for each variable; "
-            f"got shape {np.shape(integrality)}."
+            f"got shape {given.shape}."
         ) from None
+    if not mask.any():
+        return Box(lower, upper)
     lower[mask], upper[mask] = np.ceil(lower[mask]), np.floor(upper[mask])
     bad = np.flatnonzero(lower > upper)
     if bad.size:
@@ -236,9 +244,24 @@ def read_x0(x0: ArrayLike, box: Box) -> Array:
     return point
 
 
+def read_start(x0: ArrayLike) -> Array:
+    """x0 of a local method, which has no box: finite float64 (n,), a copy."""
+    try:
+        start = np.atleast_1d(np.asarray(x0, dtype=np.float64)).copy()
+    except (TypeError, ValueError):
+        raise ValueError(f"x0 must be an array of real numbers; got {x0!r:.60}.") from None
+    if start.ndim != 1 or start.size == 0:
+        raise ValueError(
+            f"'x0' must only have one dimension, and an entry; its shape is {start.shape}."
+        )
+    if not np.all(np.isfinite(start)):
+        raise ValueError("x0 must be finite.")
+    return start
+
+
 def read_population(init: ArrayLike, box: Box) -> Array:
     """A starting population (n, d) given as an array; clipped to the box as SciPy does."""
-    points = np.asarray(init, dtype=np.float64).copy()
+    points = numbers("init, which is no name,", init).copy()
     if points.ndim != 2 or points.shape[1] != box.dim or not points.shape[0]:
         raise ValueError(
             f"init must be a name or an array of shape (n_particles, {box.dim}); "
@@ -311,7 +334,7 @@ def draw_key(rng: RandomSource, seed: RandomSource) -> Key:
         except (TypeError, ValueError) as error:
             raise ValueError(
                 "rng must be a non-negative int, a numpy.random.Generator, a RandomState or None;"
-                f" got {source!r} ({error})."
+                f" got {short(source)} ({error})."
             ) from None
         words = generator.integers(0, 2**32, size=2, dtype=np.uint32)
     first, second = (int(word) for word in words)
@@ -329,8 +352,3 @@ def derived_key(key: Key, purpose: str, index: int) -> Key:
     text = f"{key[0]} {key[1]} {purpose} {index}".encode()
     first, second = struct.unpack("<II", hashlib.blake2b(text, digest_size=8).digest())
     return first, second
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

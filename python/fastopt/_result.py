@@ -69,7 +69,7 @@ def add_constraints(result: OptimizeResult, constraints: ConstraintSet) -> None:
     largest = max((float(one.max(initial=0.0)) for one in result.constr), default=0.0)
     result.constr_violation = result.maxcv = largest
     if result.status == INFEASIBLE_STATUS or result.success:
-        feasible = largest <= constraints.tol
+        feasible = constraints.is_feasible(result.x)
         if feasible and result.status == INFEASIBLE_STATUS:
             message = "Optimization terminated successfully: the local search ended feasible."
             result.update(success=True, status=0, message=message)

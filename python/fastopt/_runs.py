@@ -316,6 +316,8 @@ def _polish_by_user(plan: Plan, result: OptimizeResult) -> None:
     inside = bool(((x >= box.lower) & (x <= box.upper)).all())
     if inside and found.success and float(found.fun) < result.fun:
         result.x, result.fun = x, float(found.fun)
+        if "jac" in found:
+            result.jac = found.jac
 
 
 def _finish(plan: Plan, result: OptimizeResult) -> None:

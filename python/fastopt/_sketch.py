@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from . import _backend
-from ._arguments import choice, integer
+from ._arguments import choice, integer, numbers
 from ._glm import native_matrix
 from ._problem import Array, RandomSource, draw_key
 
@@ -74,7 +74,7 @@ def sketch(
     if rows < 1:
         raise ValueError("A must have at least one row.")
     if scale is not None:
-        scale = np.asarray(scale, dtype=np.float64)
+        scale = numbers("scale", scale)
         if scale.shape != (rows,):
             raise ValueError(
                 f"scale must have {rows} entries, one per row; its shape is {scale.shape}."
@@ -128,15 +128,19 @@ class SketchOperator(LinearOperator):  # type: ignore[misc]
         A: Any = None,
     ) -> None:
         choice("kind", kind, KINDS)
+        shape = (integer("size", size, 1), integer("rows", rows, 1))
         self.kind = kind
         self._nonzeros = 0 if nonzeros is None else integer("nonzeros", nonzeros, 1)
         self._key = draw_key(rng, None)
         self._probabilities: Array | None = None
-        if kind in _BY_LEVERAGE:
-            if A is None:
-                raise ValueError(f"kind={kind!r} needs A, whose leverage scores it samples by.")
-            self._probabilities = native_matrix(A, single=True).row_probabilities(*self._key)
-        shape = (integer("size", size, 1), integer("rows", rows, 1))
+        if A is not None:
+            matrix = native_matrix(A, single=True)
+            if matrix.shape[0] != rows:
+                raise ValueError(f"A must have rows={rows} rows; it has {matrix.shape[0]}.")
+            if kind in _BY_LEVERAGE:
+                self._probabilities = matrix.row_probabilities(*self._key)
+        elif kind in _BY_LEVERAGE:
+            raise ValueError(f"kind={kind!r} needs A, whose leverage scores it samples by.")
         super().__init__(dtype=np.float64, shape=shape)
 
     def _matmat(self, X: Any) -> Array:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,10 +12,10 @@ from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult, OptimizeWarning
 
 from . import _backend
-from ._arguments import choice, integer, real
-from ._callback import RAISED, RETURNED_TRUE
+from ._arguments import choice, flag, integer, numbers, real, short
+from ._callback import RAISED, RETURNED_TRUE, wrap_callback
 from ._newton_problem import Functions, Objective, read_equalities, refuse_bounds
-from ._problem import Array, RandomSource, draw_key
+from ._problem import Array, RandomSource, draw_key, read_start
 
 LINEAR_SOLVERS = (
     "auto",
@@ -53,31 +51,13 @@ _MAXFEV = "Maximum number of function evaluations has been exceeded. Raise maxfe
 _MAXTIME = "The time limit maxtime was reached. Raise it."
 
 
-def _listener(callback: Any) -> Callable[[OptimizeResult], Any]:
-    """callback(*, intermediate_result), callback(xk), or trust-constr's callback(xk, state)."""
-    if not callable(callback):
-        raise TypeError(f"callback must be callable; got {type(callback).__name__}.")
-    try:
-        parameters = inspect.signature(callback).parameters
-    except (TypeError, ValueError):
-        return lambda result: callback(result.x)
-    if set(parameters) == {"intermediate_result"}:
-        return lambda result: callback(intermediate_result=result)
-    positional = [
-        p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    if len([p for p in positional if p.default is p.empty]) >= 2:
-        return lambda result: callback(result.x, result)
-    return lambda result: callback(result.x)
-
-
 class _Monitor:
     """Called by the core once per iteration; a true answer ends the run."""
 
     _HEADER = f"{'nit':>5} {'nfev':>6} {'fun':>24} {'violation':>11} {'optimality':>11} {'step':>9}"
 
     def __init__(self, callback: Any, disp: bool) -> None:
-        self._listener = None if callback is None else _listener(callback)
+        self._listener = None if callback is None else wrap_callback(callback, "state")
         self._disp = disp
         self.stopped: str | None = None
         if disp:
@@ -241,9 +221,11 @@ def sketch_newton(
     choice("linear_solver", linear_solver, LINEAR_SOLVERS)
     choice("sketch", sketch, SKETCHES)
     choice("merit", merit, ("augmented-lagrangian", "filter"))
-    start = _read_x0(x0)
+    start = read_start(x0)
     args = args if isinstance(args, tuple) else (args,)
-    refuse_bounds(bounds)
+    refuse_bounds(bounds, start.size)
+    if finite_diff_rel_step is not None:
+        finite_diff_rel_step = _read_rel_step(finite_diff_rel_step, start.size)
     objective = Objective(fun, start.size, args, jac, hess, hessp, finite_diff_rel_step)
     functions = Functions(objective, read_equalities(constraints, start), start.size)
     key = (0, 0) if rng is None else draw_key(rng, None)
@@ -258,13 +240,14 @@ def sketch_newton(
         "maxiter": 1000 if maxiter is None else integer("maxiter", maxiter, 0),
         "maxfev": _NO_LIMIT if maxfev is None else integer("maxfev", maxfev, 1),
         "maxtime": math.inf if maxtime is None else real("maxtime", maxtime, minimum=0.0),
-        "scale": bool(scale) and not paper,
+        "scale": flag("scale", scale) and not paper,
         "key0": key[0],
         "key1": key[1],
         "threads": 0 if threads is None else integer("threads", threads, 1),
-        "record_history": bool(record_history),
+        "record_history": flag("record_history", record_history),
         "second_order": not functions.approximate,
     }
+    disp = flag("disp", disp)
     monitor = _Monitor(callback, disp) if callback is not None or disp else None
     raw = module.sketch_newton(functions, start, functions.m, options, monitor)
     result = _result(raw, functions, monitor)
@@ -276,18 +259,13 @@ def sketch_newton(
     return result
 
 
-def _read_x0(x0: ArrayLike) -> Array:
-    try:
-        start = np.atleast_1d(np.asarray(x0, dtype=np.float64)).copy()
-    except (TypeError, ValueError):
-        raise ValueError(f"x0 must be an array of real numbers; got {x0!r:.60}.") from None
-    if start.ndim != 1 or start.size == 0:
+def _read_rel_step(value: ArrayLike, n: int) -> Array:
+    steps = numbers("finite_diff_rel_step", value)
+    if steps.shape not in ((), (1,), (n,)) or not np.all(steps > 0) or not np.isfinite(steps).all():
         raise ValueError(
-            f"'x0' must only have one dimension, and an entry; its shape is {start.shape}."
+            f"finite_diff_rel_step must be a positive number, or {n} of them; got {short(value)}."
         )
-    if not np.all(np.isfinite(start)):
-        raise ValueError("x0 must be finite.")
-    return start
+    return steps
 
 
 def _message(raw: dict[str, Any]) -> str:

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ._arguments import is_one_of, short
+
 Task = Callable[[NDArray[Any]], Any]
 MapLike = Callable[[Task, Iterable[Any]], Iterable[Any]]
 
@@ -93,10 +95,11 @@ def open_workers(workers: int | MapLike) -> MapWorkers | ProcessWorkers | None:
     """None for workers=1; a ProcessWorkers must be closed (it is a context manager)."""
     if callable(workers):
         return MapWorkers(workers)
-    count = available_cpus() if workers == -1 else workers
+    count = available_cpus() if is_one_of(workers, -1) else workers
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
         raise ValueError(
-            f"workers must be -1 (all CPUs), an int >= 1 or a map-like callable; got {workers!r}."
+            "workers must be -1 (all CPUs), an int >= 1 or a map-like callable; "
+            f"got {short(workers)}."
         )
     return ProcessWorkers(int(count)) if count > 1 else None
 

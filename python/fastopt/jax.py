@@ -39,6 +39,8 @@ class JaxFunction(BatchedFunction):
         ``fun(x) -> float``, x of shape (d,): SciPy's objective.
     jac : JaxGradient
         ``jac(x) -> (d,)`` by `jax.grad`, SciPy's gradient and the `gradient` of `cbo`.
+    hessp : callable
+        ``hessp(x, p) -> (d,)``, the Hessian times p, forward over reverse.
     batched : callable
         ``batched(points) -> (n,)``, points of shape (n, d).
     """
@@ -54,6 +56,16 @@ class JaxFunction(BatchedFunction):
 
     def fun(self, x: ArrayLike) -> float:
         return float(self.batched(np.array(x)[None])[0])
+
+    def hessp(self, x: ArrayLike, p: ArrayLike) -> NDArray[np.float64]:
+        jax = _jax()
+
+        def at(point: Any) -> Any:
+            return self.fn(point[None]).sum()
+
+        point, direction = (_as_jax(np.array(one, dtype=np.float64)) for one in (x, p))
+        product = jax.jvp(jax.grad(at), (point,), (direction,))[1]
+        return np.asarray(np.from_dlpack(product), dtype=np.float64)
 
     __call__ = fun
 
@@ -86,7 +98,8 @@ def from_jax(fn: Callable[[Any], Any]) -> JaxFunction:
     Returns
     -------
     JaxFunction
-        Pass it as `func` of `cbo`; its `fun` and `jac` suit scipy.optimize.
+        Pass it as `func` of `cbo`; its `fun`, `jac` and `hessp` suit `sketch_newton` and
+        scipy.optimize.
 
     Raises
     ------
@@ -97,8 +110,8 @@ def from_jax(fn: Callable[[Any], Any]) -> JaxFunction:
     --------
     >>> from fastopt import cbo
     >>> from fastopt.jax import from_jax
-    >>> f = from_jax(lambda x: ((x - 1) ** 2).sum(axis=1))             # doctest: +SKIP
-    >>> cbo(f, [(-5, 5)] * 3, rng=1).x.round(3)                        # doctest: +SKIP
+    >>> f = from_jax(lambda x: ((x - 1) ** 2).sum(axis=1))
+    >>> cbo(f, [(-5, 5)] * 3, rng=1).x.round(3)
     array([1., 1., 1.])
     """
     _jax()

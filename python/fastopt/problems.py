@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ._arguments import short
 from ._glm import GLM, WeightedGram
 
 __all__ = [
@@ -447,10 +448,13 @@ def get(name: str, dim: int) -> NativeProblem:
     >>> problems.get("ackley", 2).bounds
     [(-32.768, 32.768), (-32.768, 32.768)]
     """
-    if name not in _DEFINITIONS:
-        raise ValueError(f"name: expected one of {', '.join(_DEFINITIONS)}; got {name!r}.")
+    if not isinstance(name, str) or name not in _DEFINITIONS:
+        raise ValueError(f"name: expected one of {', '.join(_DEFINITIONS)}; got {short(name)}.")
     known = _DEFINITIONS[name]
-    d = operator.index(dim)
+    try:
+        d = operator.index(dim)
+    except TypeError:
+        raise TypeError(f"dim must be an integer, got {short(dim)}.") from None
     if d < known.min_dim or (known.max_dim is not None and d > known.max_dim):
         size = "exactly" if known.max_dim == known.min_dim else "at least"
         raise ValueError(

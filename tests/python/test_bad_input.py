@@ -136,7 +136,7 @@ def test_the_hybrid_names_the_alternative_to_infinite_bounds_and_init_arrays():
         ({"rng": -1}, "rng must be a non-negative int"),
         ({"rng": 1.5}, "rng must be a non-negative int"),
         ({"integrality": [True]* 3}, "integrality must be a bool or 2 bools"),
-        ({"samples": 1}, "samples must be True or False"),
+        ({"samples": 2}, "samples must be True or False"),
     ],
     ids=str,
 )  # fmt: skip

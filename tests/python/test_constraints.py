@@ -158,6 +158,23 @@ def test_the_tolerance_decides_what_is_feasible():
     assert loose.fun < tight.fun - 1e-3
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_inequalities_hold_exactly_as_in_scipy(seed):
+    """Two curved limits that meet in the minimum, where the local search ends a little outside."""
+
+    def f(x):
+        return (x[0] - 10) ** 3 + (x[1] - 20) ** 3
+
+    def c(x):
+        outer = (x[0] - 5) ** 2 + (x[1] - 5) ** 2 - 100
+        return [outer, 82.81 - (x[0] - 6) ** 2 - (x[1] - 5) ** 2]
+
+    limits = NonlinearConstraint(c, 0, np.inf)
+    result = cbo(f, [(13, 100), (0, 100)], constraints=limits, rng=seed)
+    assert result.success and min(c(result.x)) >= 0 and result.maxcv == 0
+    assert result.fun == pytest.approx(-6961.8138756, rel=1e-8)
+
+
 def test_the_result_reports_each_constraint():
     result = cbo(line, BOX, constraints=[DISC, LinearConstraint(np.eye(2), -4, 4)], rng=1)
     assert [one.shape for one in result.constr] == [(1,), (2,)]

@@ -25,6 +25,11 @@ def test_every_script_has_a_test():
     assert scripts and scripts <= tested
 
 
+@pytest.mark.parametrize("solver", ["cbo", "admm_relu", "sketch_newton"])
+def test_every_solver_has_an_example(solver):
+    assert any(f"fastopt.{solver}(" in path.read_text("utf-8") for path in FOLDER.glob("*.py"))
+
+
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
 def test_is_short_and_says_what_it_does(path):
     text = path.read_text(encoding="utf-8")
@@ -105,3 +110,24 @@ def test_robot_arm_postures(run):
     facing = np.cos(postures[:, 0] - np.arctan2(0.4, 0.3)) > 0
     kinds = {(bool(f), bool(elbow > 0)) for f, elbow in zip(facing, postures[:, 2], strict=True)}
     assert len(kinds) == 4
+
+
+def test_chemical_equilibrium(run):
+    variables, out = run("chemical_equilibrium")
+    result, amounts = variables["result"], variables["amounts"]
+    assert result.success and result.fun == pytest.approx(-47.761090859, abs=1e-8)
+    np.testing.assert_allclose(
+        variables["atoms"] @ amounts, variables["available"], rtol=0, atol=1e-9
+    )
+    # In equilibrium the potential of a species is that of its atoms.
+    potentials = variables["potentials"](amounts)
+    np.testing.assert_allclose(potentials, variables["atoms"].T @ -result.v[0], atol=1e-6)
+    assert "-9.7851 -12.9689 -15.2221" in out
+
+
+def test_certified_classifier(run):
+    pytest.importorskip("sklearn")
+    variables, _ = run("certified_classifier")
+    result = variables["result"]
+    assert result.success and 0 <= result.gap <= 1e-4 * result.fun
+    assert variables["accuracy"] > 0.94

@@ -11,7 +11,7 @@ import pytest
 from scipy import LowLevelCallable
 from scipy.optimize import rosen
 
-from fastopt import cbo, problems
+from fastopt import cbo, problems, sketch_newton
 
 BOX = [(-2.0, 2.0), (-1.0, 3.0), (-3.0, 3.0)]
 TARGET = np.array([0.5, 1.25, -0.75])  # the minimiser of `bowl`, exact in binary
@@ -440,6 +440,9 @@ def test_jax_functions():
         assert np.abs(result.x - TARGET).max() < 1e-6
         assert result.fun == f.fun(result.x)
         assert np.allclose(f.jac(np.ones(3)), 2 * (np.ones(3) - TARGET), rtol=1e-15)
+        assert np.allclose(f.hessp(np.ones(3), [1, 2, 3]), [2, 4, 6], rtol=1e-15)
+        newton = sketch_newton(f.fun, np.ones(3), jac=f.jac, hessp=f.hessp)
+        assert newton.success and np.abs(newton.x - TARGET).max() < 1e-12
 
 
 @pytest.mark.parametrize("face", ["torch", "jax"])
