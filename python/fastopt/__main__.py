@@ -21,7 +21,8 @@ FAILED, MISSING = 1, 2
 
 # Optional face -> what it needs
 FACES = {
-    "`fastopt demo --plot`": "matplotlib",
+    "fastopt.plot, `fastopt demo --plot`": "matplotlib",
+    "fastopt.tqdm": "tqdm",
     "fastopt.sklearn": "sklearn",
     "fastopt.torch": "torch",
     "fastopt.jax": "jax",

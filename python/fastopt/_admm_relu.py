@@ -24,7 +24,7 @@ from ._admm_run import (
     resolve_method,
     run_method,
 )
-from ._arguments import choice, integer, real, suggest_names
+from ._arguments import choice, flag, integer, numbers, real, short, suggest_names
 from ._callback import wrap_callback
 from ._options import read_dtype
 from ._problem import Array, RandomSource, draw_key
@@ -203,7 +203,15 @@ def admm_relu(
     module = _backend.module(device, "admm_relu")
     choice("method", method, METHODS)
     strength = _strength(beta, beta_ratio)
-    data = read_data(X, y, loss, sample_weight, bool(fit_intercept), bool(standardize), robust_eps)
+    data = read_data(
+        X,
+        y,
+        loss,
+        sample_weight,
+        flag("fit_intercept", fit_intercept),
+        flag("standardize", standardize),
+        robust_eps,
+    )
     settings = _settings(
         module,
         data,
@@ -313,12 +321,20 @@ gap_tol, maxiter, maxtime, rng, callback, dtype, device, threads, huber_delta, q
     if (betas is None) == (beta_ratios is None):
         raise ValueError("give betas or beta_ratios, one of the two.")
     name = "betas" if beta_ratios is None else "beta_ratios"
-    given = np.asarray(betas if beta_ratios is None else beta_ratios, dtype=np.float64)
+    given = numbers(name, betas if beta_ratios is None else beta_ratios)
     if given.ndim != 1 or given.size == 0:
         raise ValueError(f"{name} must be a non-empty vector; its shape is {given.shape}.")
     for value in given:
         real(name, value, above=0.0)
-    data = read_data(X, y, loss, sample_weight, bool(fit_intercept), bool(standardize), robust_eps)
+    data = read_data(
+        X,
+        y,
+        loss,
+        sample_weight,
+        flag("fit_intercept", fit_intercept),
+        flag("standardize", standardize),
+        robust_eps,
+    )
     settings = _settings(
         module,
         data,
@@ -387,7 +403,8 @@ def _strength(beta: float | None, beta_ratio: float | None) -> Strength:
     """beta or beta_ratio, checked."""
     if (beta is None) == (beta_ratio is None):
         raise ValueError(
-            f"give beta or beta_ratio, one of the two; got beta={beta}, beta_ratio={beta_ratio}. "
+            f"give beta or beta_ratio, one of the two; got beta={short(beta)}, "
+            f"beta_ratio={short(beta_ratio)}. "
             "beta_ratio=1e-3 is a close fit, beta_ratio=1 the zero network."
         )
     if beta is not None:
@@ -410,8 +427,8 @@ def _settings(module: Any, data: TrainingData, **given: Any) -> Settings:
         "maxtime": math.inf
         if given["maxtime"] is None
         else real("maxtime", given["maxtime"], above=0.0),
-        "polish": bool(given["polish"]),
-        "record_history": bool(given["record_history"]),
+        "polish": flag("polish", given["polish"]),
+        "record_history": flag("record_history", given["record_history"]),
     }
     if given["rho"] is not None:
         options["rho"] = real("rho", given["rho"], above=0.0)
@@ -434,7 +451,7 @@ def _settings(module: Any, data: TrainingData, **given: Any) -> Settings:
         options=options,
         threads=0 if threads is None else integer("threads", threads, 1, 4096),
         listener=None if given["callback"] is None else wrap_callback(given["callback"]),
-        disp=bool(given["disp"]),
+        disp=flag("disp", given["disp"]),
     )
 
 
@@ -446,7 +463,7 @@ def _read_warm_start(warm: Any) -> tuple[Array | None, Array | None]:
         if "x" not in warm or "gates" not in warm:
             raise ValueError("warm_start must be a result of admm_relu, or an array of weights.")
         return np.array(warm.x, dtype=np.float64), np.array(warm.gates, dtype=np.float64)
-    array = np.array(warm, dtype=np.float64).ravel()
+    array = numbers("warm_start", warm).copy().ravel()
     if not np.isfinite(array).all():
         raise ValueError("warm_start must be finite.")
     return array, None

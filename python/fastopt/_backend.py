@@ -36,13 +36,13 @@ def module(device: str | None = None, solver: str = "") -> ModuleType:
     RuntimeError
         For 'cuda' where a library or the device is missing.
     """
-    if device in (None, "cpu"):
+    if device is None or (isinstance(device, str) and device == "cpu"):
         return _cpu
     if solver not in _ON_CUDA:
         raise ValueError(
             f"device must be None or 'cpu', got {device!r}: {solver or 'this'} runs on the CPU only"
         )
-    if device != "cuda":
+    if not isinstance(device, str) or device != "cuda":
         raise ValueError(f"device must be None, 'cpu' or 'cuda', got {device!r}")
     cuda = _cuda_info()
     if not cuda["available"]:

@@ -9,6 +9,8 @@ from scipy.optimize import rosen, rosen_der
 
 from fastopt import (
     SketchOperator,
+    admm_relu,
+    admm_relu_path,
     cbo,
     lstsq,
     minimize,
@@ -49,6 +51,11 @@ CALLS = {
         minimize,
         {"fun": rosen, "x0": [0, 0], "method": "sketch-newton", "options": {"maxiter": 3}},
     ),
+    "admm_relu": (admm_relu, {"X": A, "y": A[:, 0], "beta": 0.1, "gates": 4, "maxiter": 3}),
+    "admm_relu_path": (
+        admm_relu_path,
+        {"X": A, "y": A[:, 0], "betas": [0.1], "gates": 4, "maxiter": 3},
+    ),
     "sketch": (sketch, {"A": A, "size": 10}),
     "SketchOperator": (SketchOperator, {"size": 10, "rows": 60}),
     "lstsq": (lstsq, {"A": A, "b": A[:, 0]}),
@@ -62,6 +69,9 @@ FINE = {
     ("tol", "fraction"), ("atol", "fraction"), ("maxtime", "fraction"), ("f_target", "negative"),
     ("f_target", "fraction"), ("constraint_tol", "fraction"), ("checkpoint_every", "fraction"),
     ("finite_diff_rel_step", "fraction"), ("rcond", "fraction"), ("l2", "fraction"),
+    ("beta", "fraction"), ("beta_ratio", "fraction"), ("rho", "fraction"), ("gap_tol", "fraction"),
+    ("huber_delta", "fraction"), ("robust_eps", "fraction"),
+    ("sample_weight", "fraction"),  # the same for all rows
     ("options", "dict"), ("constraints", "dict"), ("checkpoint", "word"),
     ("workers", "negative"),  # all CPUs
     ("x0", "negative"), ("x0", "fraction"),  # one variable, which rosen does not know
