@@ -26,6 +26,9 @@ template <class T>
 PaperSolver<T>::PaperSolver(Program& program, index_t max_dense)
     : program_(program), x_(program.shape.n * program.shape.d),
       gates_(program.shape.n_gates * program.shape.n), max_dense_(max_dense) {
+    if (!kernels_on_host())
+        throw std::invalid_argument("method='admm' runs on the CPU only: use device='cpu', or "
+                                    "method='conic'");
     for (index_t i = 0; i < x_.size(); ++i) x_[i] = static_cast<T>(program.x()[i]);
     for (index_t i = 0; i < gates_.size(); ++i) gates_[i] = static_cast<T>(program.gates()[i]);
 }

@@ -77,11 +77,12 @@ class PyProgram {
                             "there is no robust form of loss '" + loss + "'");
         }
         const py::gil_scoped_release nogil;
-        program_ = std::make_unique<Program>(
-            shape, x_.data(), gates_.data(),
-            Loss(kind, shape.n, shape.c, vector_of(y),
-                 weights ? vector_of(*weights) : std::vector<double>(), parameter, threads),
-            threads, reach);
+        program_ =
+            std::make_unique<Program>(shape, x_.data(), gates_.data(),
+                                      Loss(kind, shape.n, shape.c, vector_of(y),
+                                           weights ? vector_of(*weights) : std::vector<double>(),
+                                           parameter, threads, make_queue()),
+                                      threads, reach);
     }
 
     py::dict solve(const std::string& method, double beta, const std::string& dtype,
@@ -112,56 +113,59 @@ class PyProgram {
     double dual_norm(const Rows<double>& t, double level) {
         check_dual(t);
         const py::gil_scoped_release nogil;
-        return program_->dual_norm(t.data(), level);
+        return program_->dual_norm(input(t).data(), level);
     }
     double dual(const Rows<double>& t, double beta) {
         check_dual(t);
         const py::gil_scoped_release nogil;
-        return program_->dual(t.data(), beta);
+        return program_->dual(input(t).data(), beta);
     }
     double conjugate(const Rows<double>& t) const {
         check_dual(t);
-        return program_->conjugate(t.data());
+        return program_->conjugate(input(t).data());
     }
     double loss(const Rows<double>& z) const {
         check_predictions(z);
-        return program_->value(z.data());
+        return program_->value(input(z).data());
     }
     py::array_t<double> gradient(const Rows<double>& z) const {
         check_predictions(z);
         const ProgramShape& s = program_->shape;
-        py::array_t<double> out(s.dual_size());
-        program_->gradient(z.data(), out.mutable_data());
-        return out.reshape({s.dual_size() / s.n, s.n});
+        const Array<double> out = output(s.dual_size());
+        program_->gradient(input(z).data(), out.data());
+        return share(out.take(), {s.dual_size() / s.n, s.n});
     }
     py::array_t<double> prox(const Rows<double>& r, double rho) const {
         check_predictions(r);
         const ProgramShape& s = program_->shape;
-        py::array_t<double> out(r.size());
+        const Array<double> out = output(s.predictions());
         std::vector<double> t(static_cast<std::size_t>(s.dual_size()));
         if (program_->robust)
-            program_->robust->prox(r.data(), rho, out.mutable_data(), t.data());
+            program_->robust->prox(r.data(), rho, out.data(), t.data());
         else
-            program_->loss.prox(r.data(), rho, out.mutable_data());
-        return out.reshape({s.outputs(), s.n});
+            program_->loss.prox(input(r).data(), rho, out.data());
+        return share(out.take(), {s.outputs(), s.n});
     }
     double objective(const Rows<double>& v, double beta) {
         check_weights(v);
-        std::vector<double> z(static_cast<std::size_t>(program_->shape.predictions()));
         const py::gil_scoped_release nogil;
-        return program_->objective(v.data(), beta, z.data());
+        const Array<double> z = output(program_->shape.predictions());
+        return program_->objective(input(v).data(), beta, z.data());
     }
     double violation(const Rows<double>& v) {
         check_weights(v);
-        return program_->violation(v.data());
+        return program_->violation(input(v).data());
     }
     py::array_t<double> make_feasible(const Rows<double>& v) {
         check_weights(v);
-        auto out = copy_of(v.data(), v.size());
-        double* data = out.mutable_data();
-        const py::gil_scoped_release nogil;
-        program_->make_feasible(data);
-        return out;
+        const Array<double> w = output(v.size());
+        std::copy(v.data(), v.data() + v.size(), w.mirror());
+        {
+            const py::gil_scoped_release nogil;
+            w.send();
+            program_->make_feasible(w.data());
+        }
+        return share(w.take(), {static_cast<py::ssize_t>(v.size())});
     }
 
   private:
@@ -172,6 +176,12 @@ class PyProgram {
         if (!solver) solver = std::make_unique<SplittingSolver<T>>(*program_, o.max_dense);
         return solver->solve(beta, o, warm, watch);
     }
+
+    // NumPy's numbers where the kernels run, and a place for those that come back.
+    Input<double> input(const Rows<double>& a) const {
+        return {program_->steps.queue(), a.data(), static_cast<index_t>(a.size())};
+    }
+    Array<double> output(index_t n) const { return program_->steps.array<double>(n); }
 
     void check_predictions(const Rows<double>& t) const {
         FASTOPT_REQUIRE(t.size() == program_->shape.predictions(),
