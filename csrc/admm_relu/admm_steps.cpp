@@ -59,8 +59,7 @@ void AdmmSteps::inners(index_t count, const T* rows, index_t n1, index_t n2, con
 }
 
 template <class T>
-void AdmmSteps::subtract_rows(index_t count, const std::vector<double>& gamma, const T* rows,
-                              index_t n, T* r) {
+void AdmmSteps::subtract_rows(index_t count, const double* gamma, const T* rows, index_t n, T* r) {
     for (index_t j = 0; j < count; ++j) axpy(n, static_cast<T>(-gamma[j]), rows + j * n, r);
 }
 

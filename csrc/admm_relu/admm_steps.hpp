@@ -69,8 +69,7 @@ class AdmmSteps {
                 double w1, double w2, double* with_a, double* with_b);
     // r -= sum_j gamma_j row_j
     template <class T>
-    void subtract_rows(index_t count, const std::vector<double>& gamma, const T* rows, index_t n,
-                       T* r);
+    void subtract_rows(index_t count, const double* gamma, const T* rows, index_t n, T* r);
 
     // ---- blocks of w numbers ----
     void block_norms(index_t blocks, index_t w, const double* v, double* norm);
@@ -92,6 +91,7 @@ class AdmmSteps {
     std::shared_ptr<Queue> queue_;
     int threads_;
     Array<double> scratch_;
+    Array<double> coefficients_; // CUDA: of subtract_rows
 };
 
 } // namespace fastopt

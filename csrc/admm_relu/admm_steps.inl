@@ -67,8 +67,7 @@ void AdmmSteps::next_differences(index_t n, const T* rn, T* last_rn, T* last_g, 
     template double AdmmSteps::inner(index_t, index_t, const T*, const T*, double, double);        \
     template void AdmmSteps::inners(index_t, const T*, index_t, index_t, const T*, const T*,       \
                                     double, double, double*, double*);                             \
-    template void AdmmSteps::subtract_rows(index_t, const std::vector<double>&, const T*, index_t, \
-                                           T*);
+    template void AdmmSteps::subtract_rows(index_t, const double*, const T*, index_t, T*);
 FASTOPT_ADMM_STEPS(double)
 FASTOPT_ADMM_STEPS(float)
 #undef FASTOPT_ADMM_STEPS

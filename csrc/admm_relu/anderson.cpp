@@ -63,7 +63,7 @@ template <class T> bool Anderson<T>::next(T* r, const T* rn, double w1, double w
     steps_.copy(n, rn, r);
     if (!(trace > 0) || !potrf(m, a.data(), m)) return true;
     potrs(m, 1, a.data(), m, gamma.data(), 1);
-    steps_.subtract_rows(m, gamma, dr_.data(), n, r);
+    steps_.subtract_rows(m, gamma.data(), dr_.data(), n, r);
     return true;
 }
 

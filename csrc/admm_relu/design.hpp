@@ -5,6 +5,8 @@
 // where the kernels run.
 #pragma once
 
+#include <memory>
+
 #include "admm_relu/admm_steps.hpp"
 #include "admm_relu/symmetric.hpp"
 #include "core/types.hpp"
@@ -66,6 +68,18 @@ template <class T> class GramSystem {
     SymmetricProduct<T> product_;
 };
 
+// The same, Fh' Fh only, without storing H.
+template <class T> class IterativeSystem {
+  public:
+    virtual ~IterativeSystem() = default;
+    virtual void factorise(double s) = 0; // the preconditioner
+    // From x. `tolerance`: of the residual, relative to the right-hand side.
+    virtual void solve(const T* rhs, T* x, double tolerance) = 0;
+    index_t iterations = 0;
+};
+// Conjugate gradients with the gates' own blocks as the preconditioner; on the CPU only.
+template <class T> std::unique_ptr<IterativeSystem<T>> conjugate_gradients(Design<T>& design);
+
 [[noreturn]] void not_definite(); // the BackendError of factorise
 
 // Projection on the graph of F: given (a, b), the u that minimises
@@ -85,25 +99,22 @@ template <class T> class GraphProjection {
     enum class Form { rows, columns, iterative };
     Form form() const { return form_; }
     index_t factorisations() const { return factorisations_; }
-    index_t cg_iterations() const { return cg_iterations_; }
+    index_t cg_iterations() const;
 
   private:
     void factorise();
-    void cg(const T* rhs, T* x, double tolerance);
-    void apply(const T* x, T* y); // y = (I + s Fh'Fh) x
 
     Design<T>& design_;
     int signs_;
     Form form_;
     index_t size_ = 0;
     double gamma_ = -1;
-    index_t factorisations_ = 0, cg_iterations_ = 0;
+    index_t factorisations_ = 0;
     GramSystem<T> system_;
     Array<T> e_, f_, g_, z_; // work
     Array<T> target_;        // Fh'b
     const T* fixed_ = nullptr;
-    Buffer<T> blocks_; // preconditioner: a Cholesky factor for each gate
-    Array<T> delta_;   // the last solution, where the next one starts
+    std::unique_ptr<IterativeSystem<T>> iterative_; // from the last solution, in f, on
 };
 
 } // namespace fastopt

@@ -49,7 +49,8 @@ class Loss {
     double parameter_;
     int threads_;
     Array<double> y_, weights_;
-    mutable AdmmSteps steps_; // with room for partial sums
+    mutable AdmmSteps steps_;    // with room for partial sums
+    mutable Array<double> rows_; // CUDA: rows of softmax
 };
 
 LossKind loss_kind(const std::string& name); // throws for an unknown name

@@ -246,7 +246,7 @@ class PyProgram {
 void bind_admm_relu(py::module_& m) {
     using namespace pybind11::literals;
 
-    py::class_<PyAdmmRecord, std::shared_ptr<PyAdmmRecord>>(m, "AdmmRecord")
+    py::class_<PyAdmmRecord, std::shared_ptr<PyAdmmRecord>>(m, "AdmmRecord", py::module_local())
         .def_property_readonly("nit", [](const PyAdmmRecord& p) { return p.r.nit; })
         .def_property_readonly("fun", [](const PyAdmmRecord& p) { return p.r.fun; })
         .def_property_readonly("dual_fun", [](const PyAdmmRecord& p) { return p.r.dual; })
@@ -256,7 +256,7 @@ void bind_admm_relu(py::module_& m) {
                                [](const PyAdmmRecord& p) { return p.r.dual_residual; })
         .def_readonly("weights", &PyAdmmRecord::weights);
 
-    py::class_<AdmmOptions>(m, "AdmmOptions")
+    py::class_<AdmmOptions>(m, "AdmmOptions", py::module_local())
         .def(py::init<>())
         .def_readwrite("rho", &AdmmOptions::rho)
         .def_readwrite("rho_cone", &AdmmOptions::rho_cone)
@@ -270,7 +270,7 @@ void bind_admm_relu(py::module_& m) {
         .def_readwrite("record_history", &AdmmOptions::record_history)
         .def_readwrite("max_dense", &AdmmOptions::max_dense);
 
-    py::class_<PyProgram>(m, "ReluProgram")
+    py::class_<PyProgram>(m, "ReluProgram", py::module_local())
         .def(py::init<Rows<double>, Rows<double>, const Rows<double>&,
                       const std::optional<Rows<double>>&, const std::string&, double, bool, int,
                       bool, const std::optional<Rows<double>>&, int>(),

@@ -67,9 +67,13 @@ installed() {
 }
 
 ptx() { # folder of cublas_v2.h
-    nvcc -ptx -std=c++17 -O3 -fmad=false -arch=compute_90 -I "$source_dir/csrc" -isystem "$1" \
-        "$source_dir/csrc/kernels.cu" -o "$build_dir/kernels.ptx"
-    python "$source_dir/tests/cuda_emu/no_fused_operations.py" "$build_dir/kernels.ptx"
+    local kernels=("$source_dir/csrc/kernels.cu" "$source_dir/csrc/admm_relu/admm_steps.cu")
+    mkdir -p "$build_dir/ptx"
+    printf '%s\n' "${kernels[@]}" | xargs -P "$jobs" -I{} bash -c \
+        'nvcc -ptx -std=c++17 -O3 -fmad=false -arch=compute_90 -I "$1" -isystem "$2" "$4" \
+             -o "$3/$(basename "$4" .cu).ptx"' \
+        bash "$source_dir/csrc" "$1" "$build_dir/ptx" {}
+    python "$source_dir/tests/cuda_emu/no_fused_operations.py" "$build_dir"/ptx/*.ptx
 }
 
 for stage in "$@"; do

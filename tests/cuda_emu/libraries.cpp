@@ -133,6 +133,40 @@ char letter(cublasFillMode_t u) { return u == CUBLAS_FILL_MODE_LOWER ? 'L' : 'U'
             *info = scipy_LAPACKE_##l##potrf(LAPACK_COL_MAJOR, letter(uplo), n, a, lda);           \
         });                                                                                        \
         return CUSOLVER_STATUS_SUCCESS;                                                            \
+    }                                                                                              \
+    cusolverStatus_t cusolverDn##L##potri_bufferSize(cusolverDnHandle_t, cublasFillMode_t, int n,  \
+                                                     T* a, int lda, int* size) {                   \
+        if (injected()) return CUSOLVER_STATUS_INTERNAL_ERROR;                                     \
+        if (!matrix(a, n, n, lda, "cusolver potri_bufferSize, A"))                                 \
+            return CUSOLVER_STATUS_INVALID_VALUE;                                                  \
+        *size = n;                                                                                 \
+        return CUSOLVER_STATUS_SUCCESS;                                                            \
+    }                                                                                              \
+    cusolverStatus_t cusolverDn##L##potri(cusolverDnHandle_t handle, cublasFillMode_t uplo, int n, \
+                                          T* a, int lda, T* work, int size, int* info) {           \
+        if (injected()) return CUSOLVER_STATUS_INTERNAL_ERROR;                                     \
+        if (size < n || !matrix(a, n, n, lda, "cusolver potri, A"))                                \
+            return CUSOLVER_STATUS_INVALID_VALUE;                                                  \
+        require_device(work, static_cast<std::size_t>(size) * sizeof(T), "cusolver potri, work");  \
+        require_device(info, sizeof(int), "cusolver potri, info");                                 \
+        enqueue(handle->stream, [=] {                                                              \
+            *info = scipy_LAPACKE_##l##potri(LAPACK_COL_MAJOR, letter(uplo), n, a, lda);           \
+        });                                                                                        \
+        return CUSOLVER_STATUS_SUCCESS;                                                            \
+    }                                                                                              \
+    cusolverStatus_t cusolverDn##L##potrs(cusolverDnHandle_t handle, cublasFillMode_t uplo, int n, \
+                                          int columns, const T* a, int lda, T* b, int ldb,         \
+                                          int* info) {                                             \
+        if (injected()) return CUSOLVER_STATUS_INTERNAL_ERROR;                                     \
+        if (!matrix(a, n, n, lda, "cusolver potrs, A") ||                                          \
+            !matrix(b, n, columns, ldb, "cusolver potrs, B"))                                      \
+            return CUSOLVER_STATUS_INVALID_VALUE;                                                  \
+        require_device(info, sizeof(int), "cusolver potrs, info");                                 \
+        enqueue(handle->stream, [=] {                                                              \
+            *info = scipy_LAPACKE_##l##potrs(LAPACK_COL_MAJOR, letter(uplo), n, columns, a, lda,   \
+                                             b, ldb);                                              \
+        });                                                                                        \
+        return CUSOLVER_STATUS_SUCCESS;                                                            \
     }
 CUDA_EMU_BLAS(double, D, d)
 CUDA_EMU_BLAS(float, S, s)
