@@ -434,7 +434,7 @@ struct ConeWarp {
             for (index_t l = 0; l < d; ++l) sum += q[i * d + l] * from[l];
             c[i] = sum;
         }
-        __syncwarp();
+        __syncwarp(); // all of c is there
         for (index_t l = lane; l < d; l += warp_size) {
             double sum = from[l];
             for (index_t i = 0; i < k; ++i) sum -= c[i] * q[i * d + l];

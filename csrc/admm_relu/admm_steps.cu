@@ -16,7 +16,7 @@ using namespace gpu;
 constexpr index_t sum_blocks = 256; // of a reduction
 constexpr int fold_threads = 64;
 constexpr index_t most_parts = 16;                   // of a row in `inners`
-constexpr index_t column_numbers = index_t{1} << 24; // of F at a time
+constexpr index_t column_numbers = index_t{1} << 22; // of F at a time
 constexpr std::size_t warps_of_block = block_size / warp_size;
 
 template <class F> void each(AdmmSteps& steps, index_t n, F f) {
