@@ -15,6 +15,13 @@ template <class T> struct Subtract { // out = a - b
     FASTOPT_HD void operator()(index_t i) const { out[i] = a[i] - b[i]; }
 };
 
+template <class T> struct Add { // out = a + b
+    const T* a;
+    const T* b;
+    T* out;
+    FASTOPT_HD void operator()(index_t i) const { out[i] = a[i] + b[i]; }
+};
+
 struct Scale { // out = s x
     double s;
     const double* x;

@@ -1,11 +1,13 @@
-// The steps of admm_relu on a CUDA device: launches of the kernels of admm_cuda.cuh, and the
+// The steps of admm_relu on a CUDA device: launches of kernels, and the
 // libraries' algebra. Dense systems are solved by explicit inverses: one product instead of two
 // triangular solves, which would wait for one row after another.
 #include <algorithm>
 
-#include "admm_relu/admm_cuda.cuh"
+#include "admm_relu/admm_launch.cuh"
+#include "admm_relu/cone_cuda.cuh"
+#include "admm_relu/design_cuda.cuh"
+#include "admm_relu/loss_cuda.cuh"
 #include "admm_relu/program.hpp"
-#include "backend/cuda_queue.cuh"
 #include "core/error.hpp"
 
 namespace fastopt {
@@ -13,33 +15,8 @@ namespace {
 
 using namespace gpu;
 
-constexpr index_t sum_blocks = 256; // of a reduction
-constexpr int fold_threads = 64;
 constexpr index_t most_parts = 16;                   // of a row in `inners`
 constexpr index_t column_numbers = index_t{1} << 22; // of F at a time
-constexpr std::size_t warps_of_block = block_size / warp_size;
-
-template <class F> void each(AdmmSteps& steps, index_t n, F f) {
-    over(*steps.queue(), n, gpu::each<F>, n, f);
-}
-
-// op over f(i), i < n; two launches at most, and one wait.
-template <class V, class Op, class F> V reduce(AdmmSteps& steps, index_t n, F f) {
-    static_assert(sizeof(V) % sizeof(double) == 0, "the scratch holds doubles");
-    V result = {};
-    if (n == 0) return result;
-    const index_t grid = std::min(blocks_for(n), sum_blocks);
-    V* part = reinterpret_cast<V*>(
-        steps.scratch(sum_blocks * static_cast<index_t>(sizeof(V) / sizeof(double))));
-    const cudaStream_t stream = steps.queue()->stream();
-    launch(stream, grid, block_size, warps_of_block * sizeof(V), reduce_parts<V, Op, F>, n, f,
-           part);
-    if (grid > 1)
-        launch(stream, 1, fold_threads, fold_threads / warp_size * sizeof(V), fold_parts<V, Op>,
-               grid, part);
-    download(*steps.queue(), &result, part, sizeof result);
-    return result;
-}
 
 } // namespace
 

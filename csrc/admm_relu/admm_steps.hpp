@@ -29,6 +29,7 @@ class AdmmSteps {
     // ---- number by number (admm_functors.inl) ----
     template <class A, class B> void convert(index_t n, const A* from, B* to);   // to = from
     template <class T> void subtract(index_t n, const T* a, const T* b, T* out); // out = a - b
+    template <class T> void add(index_t n, const T* a, const T* b, T* out);      // out = a + b
     void scale(index_t n, double s, const double* x, double* out);               // out = s x
     void scaled_difference(index_t n, double s, const double* a, const double* b,
                            double* out); // out = s (a - b)

@@ -7,6 +7,9 @@ template <class A, class B> void AdmmSteps::convert(index_t n, const A* from, B*
 template <class T> void AdmmSteps::subtract(index_t n, const T* a, const T* b, T* out) {
     each(*this, n, Subtract<T>{a, b, out});
 }
+template <class T> void AdmmSteps::add(index_t n, const T* a, const T* b, T* out) {
+    each(*this, n, Add<T>{a, b, out});
+}
 void AdmmSteps::scale(index_t n, double s, const double* x, double* out) {
     each(*this, n, Scale{s, x, out});
 }
@@ -54,6 +57,7 @@ void AdmmSteps::next_differences(index_t n, const T* rn, T* last_rn, T* last_g, 
 #define FASTOPT_ADMM_STEPS(T)                                                                      \
     template void AdmmSteps::convert(index_t, const T*, double*);                                  \
     template void AdmmSteps::subtract(index_t, const T*, const T*, T*);                            \
+    template void AdmmSteps::add(index_t, const T*, const T*, T*);                                 \
     template void AdmmSteps::reflect(index_t, const double*, const double*, T*);                   \
     template void AdmmSteps::relax(index_t, double, const T*, const T*, const double*, T*);        \
     template void AdmmSteps::add_multiplier(index_t, double, const double*, const double*, T*);    \

@@ -169,13 +169,12 @@ template <class T> class SplittingSolver {
 // The published splitting: a constraint variable for each cone row (paper_admm.cpp).
 template <class T> class PaperSolver {
   public:
-    PaperSolver(Program& program, index_t max_dense);
+    PaperSolver(Program& program, index_t max_dense) : program_(program), max_dense_(max_dense) {}
     AdmmResult solve(double beta, const AdmmOptions& options, const double* warm,
                      AdmmMonitor& monitor);
 
   private:
     Program& program_;
-    Buffer<T> x_, gates_;
     index_t max_dense_;
 };
 

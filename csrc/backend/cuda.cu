@@ -206,6 +206,16 @@ cusolverStatus_t any_potrf(cusolverDnHandle_t h, int n, float* a, int lda, float
                            int* status) {
     return cusolverDnSpotrf(h, CUBLAS_FILL_MODE_UPPER, n, a, lda, work, size, status);
 }
+cublasStatus_t any_trsm(cublasHandle_t h, cublasSideMode_t side, cublasOperation_t o, int m, int n,
+                        const double* alpha, const double* l, int ldl, double* b, int ldb) {
+    return cublasDtrsm(h, side, CUBLAS_FILL_MODE_UPPER, o, CUBLAS_DIAG_NON_UNIT, m, n, alpha, l,
+                       ldl, b, ldb);
+}
+cublasStatus_t any_trsm(cublasHandle_t h, cublasSideMode_t side, cublasOperation_t o, int m, int n,
+                        const float* alpha, const float* l, int ldl, float* b, int ldb) {
+    return cublasStrsm(h, side, CUBLAS_FILL_MODE_UPPER, o, CUBLAS_DIAG_NON_UNIT, m, n, alpha, l,
+                       ldl, b, ldb);
+}
 cusolverStatus_t potri_size(cusolverDnHandle_t h, int n, double* a, int lda, int* size) {
     return cusolverDnDpotri_bufferSize(h, CUBLAS_FILL_MODE_UPPER, n, a, lda, size);
 }
@@ -294,13 +304,23 @@ template <class T> void potrs(Queue& queue, index_t n, const T* l, index_t ldl, 
     check(any_potrs(queue.solver(), narrow(n), l, narrow(ldl), b, w.status()), "potrs");
 }
 
+template <class T>
+void trsm(Queue& queue, bool left, bool transpose, index_t m, index_t n, const T* l, index_t ldl,
+          T* b, index_t ldb) {
+    const T one = 1;
+    check(any_trsm(queue.blas(), left ? CUBLAS_SIDE_RIGHT : CUBLAS_SIDE_LEFT, op(transpose),
+                   narrow(n), narrow(m), &one, l, narrow(ldl), b, narrow(ldb)),
+          "trsm");
+}
+
 #define FASTOPT_ALGEBRA(T)                                                                         \
     template void gemm<T>(Queue&, bool, bool, index_t, index_t, index_t, T, const T*, index_t,     \
                           const T*, index_t, T, T*, index_t);                                      \
     template void syrk<T>(Queue&, index_t, index_t, T, const T*, index_t, T, T*, index_t);         \
     template bool potrf<T>(Queue&, index_t, T*, index_t);                                          \
     template void potri<T>(Queue&, index_t, T*, index_t);                                          \
-    template void potrs<T>(Queue&, index_t, const T*, index_t, T*);
+    template void potrs<T>(Queue&, index_t, const T*, index_t, T*);                                \
+    template void trsm<T>(Queue&, bool, bool, index_t, index_t, const T*, index_t, T*, index_t);
 FASTOPT_ALGEBRA(double)
 FASTOPT_ALGEBRA(float)
 #undef FASTOPT_ALGEBRA

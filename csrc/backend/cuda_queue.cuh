@@ -34,8 +34,11 @@ class Queue {
 };
 
 // What only this backend's steps need of the libraries: the lower triangle of (L L')^-1 in place of
-// the triangle L of potrf, and b (n) <- (L L')^-1 b.
+// the triangle L of potrf; b (n) <- (L L')^-1 b; and backend.hpp's trsm.
 template <class T> void potri(Queue& queue, index_t n, T* a, index_t lda);
+template <class T>
+void trsm(Queue& queue, bool left, bool transpose, index_t m, index_t n, const T* l, index_t ldl,
+          T* b, index_t ldb);
 template <class T> void potrs(Queue& queue, index_t n, const T* l, index_t ldl, T* b);
 
 namespace gpu {

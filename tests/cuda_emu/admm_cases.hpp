@@ -10,6 +10,7 @@
 
 #include "admm_relu/anderson.hpp"
 #include "admm_relu/gates.hpp"
+#include "admm_relu/paper_steps.hpp"
 #include "admm_relu/program.hpp"
 
 namespace admm_cases {
@@ -244,6 +245,41 @@ template <class Sink> class Cases {
         if (moved) keep("direction", next, 1e-7);
     }
 
+    // The published splitting's steps, two rounds with a change of penalty between.
+    template <class T> void paper(const Shape& s, bool cone) {
+        name("paper", s.n * 1000 + s.d, s.p * 100 + s.c * 10 + cone + 2 * index_t{sizeof(T)});
+        const Samples k(s);
+        ProgramShape shape;
+        shape.n = s.n, shape.d = s.d, shape.n_gates = s.p, shape.c = s.c;
+        shape.cone = cone, shape.signs = cone ? 2 : 1;
+        Program program(
+            shape, k.x.data(), k.gates.data(),
+            Loss(LossKind::squared, s.n, s.c, random_numbers(s.c * s.n, 26), {}, 1, 1, q_), 1);
+        PaperSteps<T> steps(program);
+        const double rounding = sizeof(T) == 8 ? 1e-11 : 1e-3;
+        const Array<T> z(q_, s.c * s.n);
+        const auto e = on_device(q_, random_numbers<T>(s.c * s.p * s.d, 27));
+        steps.factor(1.5, 0.4);
+        for (unsigned round = 0; round < 3; ++round) {
+            const auto ut = on_device(q_, random_numbers<T>(shape.size(), 28 + round));
+            program.steps.copy(shape.size(), ut.data(), steps.ut.data());
+            const auto sums = steps.advance(0.3);
+            keep("sums", Numbers{sums.off_v, sums.size_v, sums.moved, sums.size_l}, rounding);
+            keep("cone sums", Numbers{sums.off_s, sums.size_s}, rounding);
+            keep("v", steps.v, rounding), keep("lambda", steps.lambda, rounding);
+            if (cone && round == 1) {
+                const auto squares = steps.cone_squares();
+                keep("squares", Numbers{squares.s, squares.nu}, rounding);
+                steps.rescale_cones(2.5);
+                steps.factor(1.5, 1.0);
+            }
+            steps.right_hand_side(1.5, 0.4), keep("a", steps.a, rounding);
+            steps.design().forward(e.data(), z.data()), keep("design", z, rounding);
+        }
+        const Array<double> predicted(q_, s.c * s.n);
+        steps.relu_predict(steps.v.data(), predicted.data()), keep("relu", predicted, rounding);
+    }
+
     void all() {
         for (const index_t n : {1, 31, 33, 700}) steps<double>(n), steps<float>(n);
         blocks(1, 1), blocks(33, 3), blocks(270, 2);
@@ -255,6 +291,10 @@ template <class Sink> class Cases {
         cones({1, 3, 2, 1}, 2), cones({40, 4, 5, 1}, 4), cones({300, 10, 3, 1}, 3);
         cones({80, 70, 1, 1}, 2);
         program({30, 3, 4, 1}, true, false), program({40, 4, 5, 2}, true, false);
+        for (const Shape& s : {Shape{1, 1, 1, 1}, {33, 3, 4, 2}, {20, 40, 3, 1}}) {
+            paper<double>(s, true), paper<float>(s, true);
+            paper<double>(s, false);
+        }
         program({33, 2, 6, 2}, false, false), program({40, 6, 1, 1}, false, true);
     }
 
@@ -279,6 +319,7 @@ template <class Sink> class Cases {
         const Array<double> z(q_, samples);
         f.forward(a.data(), z.data()), keep("forward", z, 1e-12);
         design<double>({7100, 2, 300, 1}, 1e-8); // the rows of F in two pieces
+        paper<double>({150, 2, 950, 1}, true);
         const Samples k({3, 2, 2100, 1});
         const auto small = on_device(q_, k.x), sides = on_device(q_, k.gates);
         ConeProjector projector(3, 2, 2100, small.data(), sides.data(), 2, {}, q_);

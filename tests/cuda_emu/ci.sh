@@ -67,7 +67,7 @@ installed() {
 }
 
 ptx() { # folder of cublas_v2.h
-    local kernels=("$source_dir/csrc/kernels.cu" "$source_dir/csrc/admm_relu/admm_steps.cu")
+    local kernels=("$source_dir/csrc/kernels.cu" "$source_dir"/csrc/admm_relu/*.cu)
     mkdir -p "$build_dir/ptx"
     printf '%s\n' "${kernels[@]}" | xargs -P "$jobs" -I{} bash -c \
         'nvcc -ptx -std=c++17 -O3 -fmad=false -arch=compute_90 -I "$1" -isystem "$2" "$4" \

@@ -21,6 +21,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 NOISE = "cbo/cbo_cuda.cuh"
 ADMM = "admm_relu/admm_cuda.cuh"
+CONE = "admm_relu/cone_cuda.cuh"
+DESIGN = "admm_relu/design_cuda.cuh"
+LOSS = "admm_relu/loss_cuda.cuh"
 LAUNCH = "admm_relu/admm_steps.cu"
 REDUCE = "backend/reduce.cuh"
 SYNC = "    __syncthreads();\n"
@@ -176,32 +179,32 @@ FAULTS = {
     ),
     "signature: rows are ignored": (ADMM, "counts && k < counts[b]", "counts && k < 0"),
     "gated_sum: added before all lanes have written": (
-        ADMM,
+        DESIGN,
         "tile[thread()] = sum;\n        __syncthreads();",
         "tile[thread()] = sum;",
     ),
     "gated_sum: tile used again too early": (
-        ADMM,
+        DESIGN,
         "z[k * n + j] = sum;\n        }\n        __syncthreads();",
         "z[k * n + j] = sum;\n        }",
     ),
     "gated_sum: outputs share the first weights": (
-        ADMM,
+        DESIGN,
         "from[(k * p + i) * n + j]",
         "from[i * n + j]",
     ),
     "gated: the gates of the first output only": (
-        ADMM,
+        DESIGN,
         "gates[r % p * n + j] * q",
         "gates[r * n + j] * q",
     ),
     "gated columns: every piece has the first rows' gates": (
-        ADMM,
+        DESIGN,
         "gates[g * n + first + r]",
         "gates[g * n + r]",
     ),
     "gram: pieces overwrite each other": (LAUNCH, "T(first > 0)", "T(0)"),
-    "gram: no identity": (ADMM, "(i == j ? T(1) : T(0))", "T(0)"),
+    "gram: no identity": (DESIGN, "(i == j ? T(1) : T(0))", "T(0)"),
     "gram: the upper triangle of the inverse is missing": (
         LAUNCH,
         "each(steps, size_ * size_, MirrorLower<T>{size_, inverse_.data()});",
@@ -212,84 +215,84 @@ FAULTS = {
         "potri<T>(queue, size_, inverse_.data(), size_);",
         "",
     ),
-    "loss: samples without weight count": (ADMM, "if (!(s > 0)) return 0;", ""),
-    "loss: softmax works in its own input": (ADMM, "k, a.row(1, j), a.n", "k, a.row(0, j), a.n"),
+    "loss: samples without weight count": (LOSS, "if (!(s > 0)) return 0;", ""),
+    "loss: softmax works in its own input": (LOSS, "k, a.row(1, j), a.n", "k, a.row(0, j), a.n"),
     "loss: an output's targets are another's": (
-        ADMM,
+        LOSS,
         "loss_prox(a.kind(), at, a.y[i], k",
         "loss_prox(a.kind(), at, a.y[j], k",
     ),
     "unit columns: stored by rows": (
-        ADMM,
+        CONE,
         "x[k * n + j] = length > 0",
         "x[j * d + k] = length > 0",
     ),
     "cones: coefficients read before they are written": (
-        ADMM,
+        CONE,
         "__syncwarp(); // all of c is there",
         "",
     ),
     "cones: triangular solve runs ahead": (
-        ADMM,
+        CONE,
         "__syncwarp();\n                const double* column",
         "const double* column",
     ),
     "cones: rows with negative multipliers stay": (
-        ADMM,
+        CONE,
         "if (next[j] > 0) continue;",
         "if (next[j] > -1) continue;",
     ),
     "cones: rotated before everyone has read": (
-        ADMM,
+        CONE,
         "__syncwarp(); // everyone has read a and b",
         "",
     ),
-    "cones: a new column is not cleared": (ADMM, "column[l] = 0;", ""),
+    "cones: a new column is not cleared": (CONE, "column[l] = 0;", ""),
     "cones: candidates overwrite each other": (
-        ADMM,
+        CONE,
         "kept + __popc(taken & ((1u << lane) - 1))",
         "kept",
     ),
-    "cones: X v is not computed again": (ADMM, "xv[j] = product(j);", ""),
+    "cones: X v is not computed again": (CONE, "xv[j] = product(j);", ""),
     "cones: the entering row changes while it is read": (
-        ADMM,
+        CONE,
         "__syncwarp(); // everyone has read them",
         "",
     ),
     "cones: short projections are kept": (
-        ADMM,
+        CONE,
         "const bool zero = length <= level;",
         "const bool zero = false;",
     ),
     "cones: every block has the first gate": (
-        ADMM,
+        CONE,
         "gate(a.gates + k % a.p * a.n)",
         "gate(a.gates)",
     ),
-    "violations: not relative": (ADMM, "length > 0 ? worst / length : 0.0", "worst"),
+    "violations: not relative": (CONE, "length > 0 ? worst / length : 0.0", "worst"),
     "violations: the best row": (
-        ADMM,
+        CONE,
         "worst = warp_reduce(worst, Larger());\n        if (cone.lane",
         "if (cone.lane",
     ),
     "face_bases: a unit vector twice": (
-        ADMM,
+        CONE,
         "l == farthest ? -1.0 : left[l] - e[l] * e[l]",
         "left[l] - 0 * e[l]",
     ),
     "face_bases: read before it is whole": (
-        ADMM,
+        CONE,
         "e[l] = l == farthest ? 1.0 : 0.0;\n            __syncwarp();",
         "e[l] = l == farthest ? 1.0 : 0.0;",
     ),
-    "newton: the second half has the sign of the first": (ADMM, "b / (p * c) ? -1.0 : 1.0", "1.0"),
+    "newton: the second half has the sign of the first": (CONE, "b / (p * c) ? -1.0 : 1.0", "1.0"),
     "newton: no curvature of the norm": (
-        ADMM,
+        CONE,
         "beta / length * ((i == j ? 1.0 : 0.0)",
         "0 * ((i == j ? 1.0 : 0.0)",
     ),
     "newton: a block moves by its neighbour's columns": (
-        ADMM,
+        CONE,
         "j < a.first[k + 1]; ++j)",
         "j <= a.first[k + 1]; ++j)",
     ),

@@ -54,18 +54,18 @@ struct Problem {
     admm_cases::Samples samples = admm_cases::Samples(shape_of_all);
     Numbers y = admm_cases::random_numbers(2 * 24, 31);
 
-    AdmmResult solve(LossKind kind, index_t maxiter) {
+    AdmmResult solve(LossKind kind, index_t maxiter, bool paper = false) {
         if (kind != LossKind::squared)
             for (double& v : y) v = v > 0 ? 1 : -1;
         ProgramShape shape;
         shape.n = 24, shape.d = 3, shape.n_gates = 4, shape.c = 2;
         Program program(shape, samples.x.data(), samples.gates.data(),
                         Loss(kind, 24, 2, y, {}, 1, 1, make_queue()), 1);
-        SplittingSolver<double> solver(program, 1000);
         AdmmMonitor monitor;
         AdmmOptions options;
         options.maxiter = maxiter, options.gap_tol = 1e-14;
-        return solver.solve(0.3, options, nullptr, monitor);
+        if (paper) return PaperSolver<double>(program, 1000).solve(0.3, options, nullptr, monitor);
+        return SplittingSolver<double>(program, 1000).solve(0.3, options, nullptr, monitor);
     }
 };
 
@@ -106,10 +106,11 @@ TEST_CASE("a solve has the same bits in any order of the threads") {
 }
 
 TEST_CASE("admm_relu: every failing call gives an exception, no leak, and the next solve works") {
-    for (const LossKind kind : {LossKind::squared, LossKind::logistic}) {
-        const index_t maxiter = kind == LossKind::squared ? 2 : 1;
+    for (const bool paper : {false, true}) {
+        const LossKind kind = paper ? LossKind::squared : LossKind::logistic;
+        const index_t maxiter = 2;
         const long start = cuda_emu_calls(), released = cuda_emu_releases();
-        const AdmmResult whole = Problem().solve(kind, maxiter);
+        const AdmmResult whole = Problem().solve(kind, maxiter, paper);
         const long calls = cuda_emu_calls() - start, releases = cuda_emu_releases() - released;
         REQUIRE(calls > 100);
         CHECK(cuda_emu_live() == 0);
@@ -117,7 +118,7 @@ TEST_CASE("admm_relu: every failing call gives an exception, no leak, and the ne
         for (long n = 1; n <= calls; ++n) {
             cuda_emu_fail_call(n);
             try {
-                const AdmmResult result = Problem().solve(kind, maxiter);
+                const AdmmResult result = Problem().solve(kind, maxiter, paper);
                 CHECK(result.weights == whole.weights);
                 ++quiet;
             } catch (const BackendError& error) {
@@ -128,7 +129,7 @@ TEST_CASE("admm_relu: every failing call gives an exception, no leak, and the ne
             }
             cuda_emu_fail_call(0);
             CHECK(cuda_emu_live() == 0);
-            if (n % 8 == 0) CHECK(Problem().solve(kind, maxiter).weights == whole.weights);
+            if (n % 8 == 0) CHECK(Problem().solve(kind, maxiter, paper).weights == whole.weights);
         }
         CHECK(quiet == releases);
     }

@@ -104,7 +104,7 @@ def agree(gpu, cpu, rtol):
     assert gpu.constr_violation < 1e-9
 
 
-@pytest.mark.parametrize("method", ["conic", "gated", "scp"])
+@pytest.mark.parametrize("method", ["conic", "gated", "scp", "admm"])
 @pytest.mark.parametrize("outputs", [1, 2])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_networks_agree_with_the_cpu(method, outputs, dtype):
@@ -144,6 +144,13 @@ def test_many_columns_take_the_dense_system_of_rows():
     X, y = samples("squared", n=20, d=8)
     gpu, cpu = both(X, y, method="conic", rho=1.0)
     agree(gpu, cpu, 1e-9)
+
+
+def test_wide_data_begin_with_the_published_splitting():
+    X, y = samples("squared", n=12, d=101)
+    gpu, cpu = both(X, y, gates=2, maxiter=10, gap_tol=1e-3)
+    assert gpu.method == "admm+conic"
+    agree(gpu, cpu, 1e-6)
 
 
 def test_one_column():
