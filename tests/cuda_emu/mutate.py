@@ -24,6 +24,8 @@ ADMM = "admm_relu/admm_cuda.cuh"
 CONE = "admm_relu/cone_cuda.cuh"
 DESIGN = "admm_relu/design_cuda.cuh"
 LOSS = "admm_relu/loss_cuda.cuh"
+PAPER = "admm_relu/paper_cuda.cuh"
+PAPER_LAUNCH = "admm_relu/paper_steps.cu"
 LAUNCH = "admm_relu/admm_steps.cu"
 REDUCE = "backend/reduce.cuh"
 SYNC = "    __syncthreads();\n"
@@ -301,6 +303,36 @@ FAULTS = {
         "theta.data() + k * n, n, f.data()",
         "theta.data(), n, f.data()",
     ),
+    "paper_shrink: lambda keeps the last step": (PAPER, "lambda[j] = left;", ""),
+    "paper_shrink: parts of one block only": (PAPER, "part[block()] = sum;", "part[0] = sum;"),
+    "paper cones: the gates of the first output only": (
+        "admm_relu/paper_functors.inl",
+        "gates[b % p * n + j] - 1, g",
+        "gates[b * n + j] - 1, g",
+    ),
+    "paper cones: the last block's neighbour": (
+        PAPER,
+        "row(b, at - b * row.n, sum.a, sum.b)",
+        "row(b, at, sum.a, sum.b)",
+    ),
+    "paper cones: both parts of q": (PAPER, "x > 0 ? 0.0 : square", "square"),
+    "paper: C is not inverted": (
+        PAPER_LAUNCH,
+        "trsm<T>(queue, true, false, d, d, c.data(), d, factor_.data(), d);",
+        "",
+    ),
+    "paper: C is transposed": (
+        PAPER_LAUNCH,
+        "false, true, nb_, d_, d_, T(1), u_.data()",
+        "false, false, nb_, d_, d_, T(1), u_.data()",
+    ),
+    "paper: no shift of the diagonal": (PAPER, "a[i * d + i] +=", "a[i * d + i] -= 0 *"),
+    "paper: negative neurons count as positive": (PAPER, "sum += s ? -x : x;", "sum += x;"),
+    "trsm: from the other side": (
+        PAPER_LAUNCH,
+        "trsm<T>(queue, true, false",
+        "trsm<T>(queue, false, true",
+    ),
     "memory leaks": (
         "backend/cuda.cu",
         "if (p) (void)cudaFreeAsync(p, queue.stream());",
@@ -315,7 +347,7 @@ def compile_commands(build: Path) -> list[tuple[list[str], str]]:
     for entry in json.loads((build / "compile_commands.json").read_text("utf-8")):
         if "fastopt_cuda_emu" in entry["command"] and entry["file"].endswith(".cu"):
             found.append((shlex.split(entry["command"]), entry["file"]))
-    if len(found) != 3:
+    if len(found) != 4:
         raise SystemExit(f"{build}: expected a build with FASTOPT_TESTS=ON and BUILD Ninja or Make")
     return found
 
@@ -351,8 +383,10 @@ def survives(build: Path, fault: tuple[str, str, str], folder: Path) -> bool:
     objects = {}
     admm = name.startswith("admm_relu")
     for command, file in compile_commands(build):
-        if not name.startswith("backend") and admm != file.endswith("admm_steps.cu"):
+        if not name.startswith("backend") and admm != ("/admm_relu/" in file):
             continue  # does not see the fault
+        if name.startswith("admm_relu/paper") and "paper" not in file:
+            continue
         mutated = [part.replace(str(ROOT / "csrc"), str(tree)) for part in command]
         output = mutated.index("-o") + 1
         objects[mutated[output]] = str(folder / (Path(file).stem + ".o"))

@@ -51,22 +51,27 @@ class Comparison {
 const admm_cases::Shape shape_of_all = {24, 3, 4, 2};
 
 struct Problem {
-    admm_cases::Samples samples = admm_cases::Samples(shape_of_all);
-    Numbers y = admm_cases::random_numbers(2 * 24, 31);
-
+    explicit Problem(const admm_cases::Shape& s = shape_of_all)
+        : samples(s), y(admm_cases::random_numbers(s.c * s.n, 31)) {
+        options.gap_tol = 1e-14;
+    }
     AdmmResult solve(LossKind kind, index_t maxiter, bool paper = false) {
+        const admm_cases::Shape& s = samples.shape;
         if (kind != LossKind::squared)
             for (double& v : y) v = v > 0 ? 1 : -1;
         ProgramShape shape;
-        shape.n = 24, shape.d = 3, shape.n_gates = 4, shape.c = 2;
+        shape.n = s.n, shape.d = s.d, shape.n_gates = s.p, shape.c = s.c;
         Program program(shape, samples.x.data(), samples.gates.data(),
-                        Loss(kind, 24, 2, y, {}, 1, 1, make_queue()), 1);
+                        Loss(kind, s.n, s.c, y, {}, 1, 1, make_queue()), 1);
         AdmmMonitor monitor;
-        AdmmOptions options;
-        options.maxiter = maxiter, options.gap_tol = 1e-14;
-        if (paper) return PaperSolver<double>(program, 1000).solve(0.3, options, nullptr, monitor);
-        return SplittingSolver<double>(program, 1000).solve(0.3, options, nullptr, monitor);
+        options.maxiter = maxiter;
+        const double* start = warm.empty() ? nullptr : warm.data();
+        if (paper) return PaperSolver<double>(program, 1000).solve(0.3, options, start, monitor);
+        return SplittingSolver<double>(program, 1000).solve(0.3, options, start, monitor);
     }
+    admm_cases::Samples samples;
+    Numbers y, warm; // warm: where to start, or empty
+    AdmmOptions options;
 };
 
 } // namespace
@@ -107,18 +112,22 @@ TEST_CASE("a solve has the same bits in any order of the threads") {
 
 TEST_CASE("admm_relu: every failing call gives an exception, no leak, and the next solve works") {
     for (const bool paper : {false, true}) {
-        const LossKind kind = paper ? LossKind::squared : LossKind::logistic;
-        const index_t maxiter = 2;
+        Problem problem({10, 2, 2, 1}); // from a warm start, so that Newton runs too
+        const auto solve = [&] { return problem.solve(LossKind::logistic, 1, paper); };
+        problem.options.polish = false;
+        problem.warm = problem.solve(LossKind::logistic, 8, paper).weights;
+        problem.options.polish = true, problem.options.gap_tol = 0.1;
         const long start = cuda_emu_calls(), released = cuda_emu_releases();
-        const AdmmResult whole = Problem().solve(kind, maxiter, paper);
+        const AdmmResult whole = solve();
         const long calls = cuda_emu_calls() - start, releases = cuda_emu_releases() - released;
         REQUIRE(calls > 100);
+        CHECK((paper || whole.newton_steps > 0));
         CHECK(cuda_emu_live() == 0);
         long quiet = 0;
         for (long n = 1; n <= calls; ++n) {
             cuda_emu_fail_call(n);
             try {
-                const AdmmResult result = Problem().solve(kind, maxiter, paper);
+                const AdmmResult result = solve();
                 CHECK(result.weights == whole.weights);
                 ++quiet;
             } catch (const BackendError& error) {
@@ -129,7 +138,7 @@ TEST_CASE("admm_relu: every failing call gives an exception, no leak, and the ne
             }
             cuda_emu_fail_call(0);
             CHECK(cuda_emu_live() == 0);
-            if (n % 8 == 0) CHECK(Problem().solve(kind, maxiter, paper).weights == whole.weights);
+            if (n % 16 == 0) CHECK(solve().weights == whole.weights);
         }
         CHECK(quiet == releases);
     }
