@@ -67,6 +67,7 @@ template <class Sink> class Cases {
         const Array<double> wide(q_, n);
         s.convert(n, r.data(), wide.data()), keep("convert", wide, 0);
         s.subtract(n, r.data(), u.data(), out.data()), keep("subtract", out, 0);
+        s.add(n, r.data(), u.data(), out.data()), keep("add", out, 0);
         s.scale(n, -0.3, a.data(), wide.data()), keep("scale", wide, 0);
         s.scaled_difference(n, 0.7, a.data(), b.data(), wide.data());
         keep("scaled_difference", wide, 0);
@@ -192,9 +193,14 @@ template <class Sink> class Cases {
         }
     }
 
-    void cones(const Shape& s, index_t calls) {
-        name("cones", s.n * 1000 + s.d, s.p);
-        const Samples k(s);
+    // `twins`: each second row is nearly the one before, so that no set holds both.
+    void cones(const Shape& s, index_t calls, bool twins = false) {
+        name(twins ? "twins" : "cones", s.n * 1000 + s.d, s.p);
+        Samples k(s);
+        for (index_t i = 0; twins && i < s.n * s.d; ++i)
+            if (const auto at = static_cast<std::size_t>(i); i / s.d % 2)
+                k.x[at] = k.x[at - static_cast<std::size_t>(s.d)] + 1e-10 * k.x[at];
+        const double rounding = twins ? 1e-8 : 1e-10;
         const index_t count = 2 * s.p;
         const auto x = on_device(q_, k.x), gates = on_device(q_, k.gates);
         ConeProjector projector(s.n, s.d, s.p, x.data(), gates.data(), 1, {}, q_);
@@ -206,8 +212,8 @@ template <class Sink> class Cases {
             keep("before", Numbers{projector.worst_violation(count, from.data())}, 1e-12);
             projector.project(count, from.data(), call < 2 ? 0.0 : 0.8, sets, v.data(),
                               norm.data());
-            keep("v", v, 1e-10), keep("norm", norm, 1e-10);
-            keep("feasible", Numbers{double(projector.worst_violation(count, v.data()) < 1e-10)},
+            keep("v", v, rounding), keep("norm", norm, rounding);
+            keep("feasible", Numbers{double(projector.worst_violation(count, v.data()) < rounding)},
                  0);
             const auto shift = random_numbers(count * s.d, 19 + static_cast<unsigned>(call));
             for (std::size_t i = 0; i < r.size(); ++i) r[i] += 0.3 * shift[i];
@@ -289,7 +295,7 @@ template <class Sink> class Cases {
         for (const index_t n : {1, 33, 270}) losses<double>(n, 1);
         losses<double>(31, 3), losses<float>(31, 3);
         cones({1, 3, 2, 1}, 2), cones({40, 4, 5, 1}, 4), cones({300, 10, 3, 1}, 3);
-        cones({80, 70, 1, 1}, 2);
+        cones({80, 70, 1, 1}, 2), cones({4, 6, 8, 1}, 3, true);
         program({30, 3, 4, 1}, true, false), program({40, 4, 5, 2}, true, false);
         for (const Shape& s : {Shape{1, 1, 1, 1}, {33, 3, 4, 2}, {20, 40, 3, 1}}) {
             paper<double>(s, true), paper<float>(s, true);

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The CUDA backend without a GPU:  tests/cuda_emu/ci.sh <build folder> emulated|sanitized|nvcc ...
+# The CUDA backend without a GPU:  tests/cuda_emu/ci.sh <build folder> emulated|coverage|sanitized|nvcc ...
 #   emulated   device checks, every kernel, runs for ten orders of threads, failing calls; the
 #              Python tests of the backend
 #   sanitized  device checks and failing calls under AddressSanitizer and UndefinedBehaviorSanitizer
+#   coverage   which lines of the kernels the tests execute: all
 #   nvcc       the real compiler; import without a driver; no fused operations in any kernel
 #   installed  the same, installed by pip into the environment that `python` belongs to
 # Needs an environment with numpy, scipy, pytest, pybind11, scipy-openblas32; `nvcc` also the CUDA
@@ -48,6 +49,17 @@ emulated_python() {
         --rootdir "$source_dir" "$source_dir/tests/cuda_emu/test_backend.py"
 }
 
+coverage() {
+    build release -DFASTOPT_PYTHON=ON test_cuda_cbo_covered test_cuda_admm_covered
+    local folder="$build_dir/release/tests/cuda_emu"
+    find "$folder" -name '*.gcda' -delete
+    for solver in cbo admm; do
+        CUDA_EMU_SEEDS=1 "$folder/test_cuda_${solver}_covered" | tail -n 1
+    done
+    python "$source_dir/tests/cuda_emu/kernel_lines.py" \
+        "$folder/CMakeFiles/fastopt_cuda_covered.dir"
+}
+
 sanitized() {
     build asan test_cuda_emu test_cuda_cbo
     ctest --test-dir "$build_dir/asan" -R '^cuda_emu' --output-on-failure --parallel "$jobs"
@@ -78,7 +90,7 @@ ptx() { # folder of cublas_v2.h
 
 for stage in "$@"; do
     case $stage in
-    emulated | emulated_python | sanitized | installed) $stage ;;
+    emulated | emulated_python | coverage | sanitized | installed) $stage ;;
     nvcc) nvcc_build ;;
     *) echo "unknown stage: $stage" >&2 && exit 2 ;;
     esac

@@ -77,7 +77,7 @@ struct Problem {
 } // namespace
 
 TEST_CASE("every step agrees with the CPU's in ten orders of the threads") {
-    for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    for (std::uint64_t seed = 0; seed < cuda_emu_seeds(); ++seed) {
         cuda_emu_seed(seed);
         CAPTURE(seed);
         Comparison compare;
