@@ -34,7 +34,7 @@ package() { # folder, extension modules: a copy of the Python package with them
 }
 
 emulated() {
-    build release -DFASTOPT_PYTHON=ON _cpu cuda_emu_module test_cuda_emu test_cuda_cbo \
+    build release -DFASTOPT_PYTHON=ON _cpu cuda_emu_module test_cuda_emu test_cuda_cbo test_cuda_admm \
         cbo_bits_cpu cbo_bits_cuda
     ctest --test-dir "$build_dir/release" -R '^cuda_emu' --output-on-failure --parallel "$jobs"
     emulated_python
@@ -61,7 +61,7 @@ coverage() {
 }
 
 sanitized() {
-    build asan test_cuda_emu test_cuda_cbo
+    build asan test_cuda_emu test_cuda_cbo test_cuda_admm
     ctest --test-dir "$build_dir/asan" -R '^cuda_emu' --output-on-failure --parallel "$jobs"
 }
 
