@@ -274,6 +274,51 @@ def glm_case(report: Report, rows: int, n: int, threads: int, repeats: int, slow
 # ---- the paper's problem -----------------------------------------------------------------------
 
 
+def bench_choice(report: Report, threads: int, repeats: int) -> None:
+    """'auto' beside the better of the two solvers that it chooses between."""
+    print("\nlinear_solver='auto' beside the better of 'ldl' and 'sketch-pcg', KKT 1e-6")
+    dense = [(500, 15), (2000, 60), (20000, 100), (60000, 60), (60000, 150), (6000, 800)]
+    cases = [(*size, 1.0) for size in [*dense, (20000, 400)]]
+    cases += [(30000, 300, 0.05), (30000, 800, 0.02), (100_000, 200, 0.1)]
+    for rows, n, density in cases:
+        A, y, C, d = coherent(rows, n, 0)
+        if density < 1:
+            A = sp.csr_array(np.where(np.random.default_rng(1).random(A.shape) < density, A, 0))
+        constraint = LinearConstraint(C, d, d)
+
+        def run(solver: str, A: Any = A, y: Any = y, constraint: Any = constraint) -> Any:
+            model = GLM(A, y, "logistic", 1e-3, threads=threads)
+            return sketch_newton(
+                model,
+                np.zeros(A.shape[1]),
+                constraints=constraint,
+                tol=1e-6,
+                linear_solver=solver,
+                threads=threads,
+            )
+
+        times: dict[str, list[float]] = {"auto": [], "ldl": [], "sketch-pcg": []}
+        for _ in range(repeats):
+            for solver, spent in times.items():
+                more, answer = timed(lambda solver=solver: run(solver), 1)
+                spent += more
+                if solver == "auto":
+                    chosen = answer.linear_solver
+        middle = {solver: statistics.median(spent) for solver, spent in times.items()}
+        ratio = middle["auto"] / min(middle["ldl"], middle["sketch-pcg"])
+        report(
+            f"  {rows} x {n}, {density:.0%} filled: ldl {middle['ldl'] * 1e3:.1f} ms, sketch-pcg "
+            f"{middle['sketch-pcg'] * 1e3:.1f} ms; auto takes {chosen}, {ratio:.2f} of the better",
+            part="choice",
+            rows=rows,
+            n=n,
+            density=density,
+            seconds=middle,
+            chosen=chosen,
+            ratio=ratio,
+        )
+
+
 def load_svm(folder: Path, name: str) -> tuple[Any, Any]:
     part = np.load(folder / f"{name}.npz", allow_pickle=False)
     entries = part["data"] * float(part["scale"]) if "scale" in part else part["data"].astype(float)
@@ -558,7 +603,7 @@ def bench_lstsq(report: Report, threads: int, repeats: int) -> None:
             )
 
 
-PARTS = ("glm", "paper", "s2mpj", "sketches", "lstsq")
+PARTS = ("glm", "choice", "paper", "s2mpj", "sketches", "lstsq")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -592,12 +637,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     sizes = [(int(rows), int(n)) for rows, n in (one.split("x") for one in text.split(","))]
     runs: dict[str, Callable[[], None]] = {
         "glm": lambda: bench_glm(report, sizes, given.threads, given.repeats, given.slow),
+        "choice": lambda: bench_choice(report, given.threads, given.repeats),
         "paper": lambda: bench_paper(report, given.data, given.threads, given.repeats),
         "s2mpj": lambda: bench_s2mpj(report, given.factor, given.tol),
         "sketches": lambda: bench_sketches(report, given.threads, given.repeats),
         "lstsq": lambda: bench_lstsq(report, given.threads, given.repeats),
     }
-    default = ["glm", "sketches"] if given.quick else ["glm", "s2mpj", "sketches", "lstsq"]
+    default = ["glm", "sketches"] if given.quick else [p for p in PARTS if p != "paper"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for part in given.parts or default:

@@ -3,14 +3,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <utility>
 
+#include "admm_relu/pause.hpp"
 #include "core/parallel.hpp"
 
 namespace fastopt {
 namespace {
 
-constexpr index_t group = 8;          // blocks that share one product with X
+constexpr index_t group = 16;         // blocks that share one product with X
 constexpr double feasibility = 1e-13; // relative to ||r||
 constexpr double nothing = 1e-12;     // a shorter projection than this times ||r|| is rounding
 constexpr double independent = 1e-9;  // sine of the angle of a new row with the active ones
@@ -28,6 +29,7 @@ struct ConeProjector::Scratch { // one for each thread: project calls no other p
     }
     std::vector<double> xv, block, c, mu, row;
     std::vector<index_t> candidates;
+    std::vector<std::pair<double, index_t>> violated; // slack and row
 };
 
 ConeProjector::ConeProjector(index_t n, index_t d, index_t n_gates, const double* x,
@@ -42,7 +44,9 @@ ConeProjector::ConeProjector(index_t n, index_t d, index_t n_gates, const double
         if (!radius_.empty()) inverse_length_.push_back(length > 0 ? 1 / length : 1.0);
         for (index_t k = 0; k < d; ++k) unit[j * d + k] = length > 0 ? x[j * d + k] / length : 0.0;
     }
-    for (index_t i = 0; i < n_gates * n; ++i) sign_[i] = 2 * gates[i] - 1;
+    parallel_for(n_gates, threads, [&](index_t i) {
+        for (index_t j = i * n; j < (i + 1) * n; ++j) sign_[j] = 2 * gates[j] - 1;
+    });
 }
 
 double ConeProjector::reach(const double* v) const {
@@ -156,29 +160,28 @@ void ConeProjector::warm(const double* r, ActiveSet& s, double* v, Scratch& w) c
 index_t ConeProjector::collect(index_t gate, const double* xv, double h, double tolerance,
                                Scratch& w) const {
     const double* sign = sign_.data() + gate * n_;
-    w.candidates.clear();
+    w.violated.clear();
     for (index_t j0 = 0; j0 < n_; j0 += 64) { // a quick look at 64 rows, then at each
         const index_t j1 = std::min(n_, j0 + 64);
         int any = 0;
         for (index_t j = j0; j < j1; ++j) any |= slack(sign, j, xv[j], h) < -tolerance;
         if (!any) continue;
-        for (index_t j = j0; j < j1; ++j)
-            if (slack(sign, j, xv[j], h) < -tolerance) w.candidates.push_back(j);
+        for (index_t j = j0; j < j1; ++j) {
+            const double value = slack(sign, j, xv[j], h);
+            if (value < -tolerance) w.violated.emplace_back(value, j);
+        }
     }
-    const auto found = static_cast<index_t>(w.candidates.size());
+    const auto found = static_cast<index_t>(w.violated.size());
     const auto keep = std::min(found, std::max<index_t>(2 * d_, 24));
-    const auto worse = [&](index_t a, index_t b) {
-        const double x = slack(sign, a, xv[a], h), y = slack(sign, b, xv[b], h);
-        return x < y || (x == y && a < b);
-    };
-    std::partial_sort(w.candidates.begin(), w.candidates.begin() + keep, w.candidates.end(), worse);
-    w.candidates.resize(static_cast<std::size_t>(keep));
+    std::partial_sort(w.violated.begin(), w.violated.begin() + keep, w.violated.end());
+    w.candidates.clear();
+    for (index_t k = 0; k < keep; ++k) w.candidates.push_back(w.violated[k].second);
     return found;
 }
 
 // From a v that violates rows (xv = X v) to the projection.
 void ConeProjector::refine(index_t gate, const double* r, ActiveSet& s, double* v, double* xv,
-                           Scratch& w) const {
+                           Scratch& w, Pause& pause) const {
     const index_t d = d_;
     const double* sign = sign_.data() + gate * n_;
     const double tolerance = feasibility * norm2(d, r);
@@ -189,6 +192,7 @@ void ConeProjector::refine(index_t gate, const double* r, ActiveSet& s, double* 
         if (found == 0) return;
         bool changed = false;
         while (budget > 0) {
+            if (pause()) return;
             double worst = -tolerance;
             const double h = reach(v);
             index_t entering = -1;
@@ -226,6 +230,7 @@ void ConeProjector::refine(index_t gate, const double* r, ActiveSet& s, double* 
 void ConeProjector::project(index_t count, const double* r, double level, ActiveSets& sets,
                             double* v, double* norm) {
     const index_t d = d_, n = n_;
+    Pause pause;
     parallel_for((count + group - 1) / group, threads_, [&](index_t b) {
         static thread_local Scratch w;
         w.fit(n, d);
@@ -247,7 +252,8 @@ void ConeProjector::project(index_t count, const double* r, double level, Active
         for (index_t i = 0; i < m; ++i) {
             const index_t k = open[i];
             double* vk = v + k * d;
-            refine(k % p_, r + k * d, sets[k], vk, w.xv.data() + i * n, w);
+            refine(k % p_, r + k * d, sets[k], vk, w.xv.data() + i * n, w, pause);
+            if (pause.ended()) return;
             norm[k] = norm2(d, vk);
             if (norm[k] <= std::max(level, nothing * norm2(d, r + k * d))) {
                 std::fill(vk, vk + d, 0.0);

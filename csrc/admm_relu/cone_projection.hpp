@@ -19,6 +19,8 @@
 
 namespace fastopt {
 
+class Pause;
+
 // The active rows of one block and their factor; the state of a warm start.
 struct ActiveSet {
     std::vector<index_t> rows; // samples; with a radius one may come with several signs
@@ -36,12 +38,21 @@ struct ActiveSets {
     ActiveSets(const ActiveSets& o)
         : blocks(o.blocks), on_host(o.on_host), counts(o.counts.clone()), rows(o.rows.clone()),
           mu(o.mu.clone()), q(o.q.clone()), r(o.r.clone()) {}
+    ActiveSets(ActiveSets&&) = default;
     ActiveSets& operator=(ActiveSets&&) = default;
 
     index_t blocks;
     std::vector<ActiveSet> on_host; // where kernels run there
     ActiveSet& operator[](index_t b) { return on_host[static_cast<std::size_t>(b)]; }
     const ActiveSet& operator[](index_t b) const { return on_host[static_cast<std::size_t>(b)]; }
+
+    // The number of active rows of each block; empty when nothing was projected yet.
+    std::vector<index_t> sizes() const {
+        std::vector<index_t> out;
+        for (const ActiveSet& set : on_host) out.push_back(set.size());
+        if (counts.size()) out.assign(counts.fetch(), counts.mirror() + counts.size());
+        return out;
+    }
 
     // Elsewhere, made by the projector: |S|, and with room for d rows each rows, mu, q, r.
     Array<index_t> counts, rows;
@@ -75,8 +86,8 @@ class ConeProjector {
   private:
     struct Scratch;
     void warm(const double* r, ActiveSet& s, double* v, Scratch& w) const;
-    void refine(index_t gate, const double* r, ActiveSet& s, double* v, double* xv,
-                Scratch& w) const;
+    void refine(index_t gate, const double* r, ActiveSet& s, double* v, double* xv, Scratch& w,
+                Pause& pause) const;
     bool add(index_t gate, index_t row, const double* v, ActiveSet& s, Scratch& w) const;
     void remove(index_t k, ActiveSet& s) const;
     index_t collect(index_t gate, const double* xv, double reach, double tolerance,

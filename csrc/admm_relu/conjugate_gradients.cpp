@@ -18,11 +18,16 @@ template <class T> class ConjugateGradients final : public IterativeSystem<T> {
     void factorise(double s) override {
         s_ = static_cast<T>(s);
         const index_t d = design_.d();
-        parallel_for(design_.n_gates(), design_.threads(), [&](index_t i) {
+        const int threads = design_.threads();
+        const bool tiled = design_.long_gate(); // then a gate at a time, else gates in parallel
+        const auto factor = [&](index_t i) {
             T* block = blocks_.data() + i * d * d;
             design_.gate_gram(i, s_, T(1), block);
-            if (!potrf(d, block, d)) throw BackendError("a preconditioner block is not definite");
-        });
+            if (!(tiled ? tiled_potrf(d, block, threads) : potrf(d, block, d)))
+                throw BackendError("a preconditioner block is not definite");
+        };
+        if (!tiled) return parallel_for(design_.n_gates(), threads, factor);
+        for (index_t i = 0; i < design_.n_gates(); ++i) factor(i);
     }
     void solve(const T* rhs, T* x, double tolerance) override;
 

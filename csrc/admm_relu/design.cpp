@@ -15,6 +15,8 @@ constexpr index_t gate_tile = 16;
 constexpr index_t column_tile = 512;
 constexpr index_t gram_tile = 256;
 constexpr index_t largest_inverse = 4096; // beyond: triangular solves, to save 2/3 n^3 flops
+constexpr index_t row_chunk = 32768;      // rows of a Gram tile between two looks for Ctrl-C
+constexpr double long_block = 1e9;        // flops of a gate's Gram matrix that deserves tiles
 
 index_t tiles(index_t n, index_t nb) { return (n + nb - 1) / nb; }
 
@@ -119,41 +121,61 @@ template <class T> void Design<T>::gram_columns(T* h, T* diagonal) const {
                 for (index_t k = 0; k < d_; ++k) to[k] = gate * row[k];
             }
     };
-    parallel_for(ng * ng, threads_, [&](index_t b) {
-        const index_t i = b / ng, j = b % ng;
-        if (i > j) return;
-        const index_t gi = i * group, gj = j * group;
-        const index_t wi = std::min(group, p_ - gi), wj = std::min(group, p_ - gj);
-        const index_t mi = wi * d_, mj = wj * d_;
-        std::vector<T> left(static_cast<std::size_t>(row_tile * mi));
-        std::vector<T> right(static_cast<std::size_t>(row_tile * mj));
-        std::vector<T> sum(static_cast<std::size_t>(mi * mj));
-        for (index_t r0 = 0; r0 < n_; r0 += row_tile) {
-            const index_t m = std::min(row_tile, n_ - r0);
-            columns(gi, wi, r0, m, left.data());
-            columns(gj, wj, r0, m, right.data());
-            gemm(true, false, mi, mj, m, T(1), left.data(), mi, right.data(), mj, T(r0 > 0),
-                 sum.data(), mj);
-        }
-        for (index_t r = 0; r < mi; ++r)
-            for (index_t s = i == j ? r : 0; s < mj; ++s) {
-                const index_t row = gi * d_ + r, col = gj * d_ + s;
-                (row == col ? diagonal[row] : h[row * size + col]) = sum[r * mj + s];
+    const index_t nr = tiles(n_, row_chunk);
+    for (index_t chunk = 0; chunk < nr; ++chunk)
+        parallel_for(ng * ng, threads_, [&](index_t b) {
+            const index_t i = b / ng, j = b % ng;
+            if (i > j) return;
+            const index_t gi = i * group, gj = j * group;
+            const index_t wi = std::min(group, p_ - gi), wj = std::min(group, p_ - gj);
+            const index_t mi = wi * d_, mj = wj * d_;
+            std::vector<T> left(static_cast<std::size_t>(row_tile * mi));
+            std::vector<T> right(static_cast<std::size_t>(row_tile * mj));
+            std::vector<T> sum(static_cast<std::size_t>(mi * mj));
+            const index_t begin = chunk * row_chunk, end = std::min(n_, begin + row_chunk);
+            for (index_t r0 = begin; r0 < end; r0 += row_tile) {
+                const index_t m = std::min(row_tile, end - r0);
+                columns(gi, wi, r0, m, left.data());
+                columns(gj, wj, r0, m, right.data());
+                gemm(true, false, mi, mj, m, T(1), left.data(), mi, right.data(), mj, T(r0 > begin),
+                     sum.data(), mj);
             }
-    });
+            for (index_t r = 0; r < mi; ++r)
+                for (index_t s = i == j ? r : 0; s < mj; ++s) {
+                    const index_t row = gi * d_ + r, col = gj * d_ + s;
+                    T& to = row == col ? diagonal[row] : h[row * size + col];
+                    to = chunk == 0 ? sum[r * mj + s] : to + sum[r * mj + s];
+                }
+        });
 }
 
 template <class T> void Design<T>::gate_gram(index_t gate, T scale, T shift, T* h) const {
-    std::vector<T> rows(static_cast<std::size_t>(row_tile * d_));
+    // Tiles of the lower triangle in parallel when the matrix is large, else as one.
+    const index_t width = long_gate() ? gram_tile : d_, nt = tiles(d_, width);
     std::fill(h, h + d_ * d_, T(0));
-    for (index_t r0 = 0; r0 < n_; r0 += row_tile) {
-        const index_t m = std::min(row_tile, n_ - r0);
-        for (index_t r = 0; r < m; ++r)
-            for (index_t k = 0; k < d_; ++k)
-                rows[r * d_ + k] = gates_[gate * n_ + r0 + r] * x_[(r0 + r) * d_ + k];
-        syrk(d_, m, scale, rows.data(), d_, T(1), h, d_);
-    }
+    for (index_t c0 = 0; c0 < n_; c0 += row_chunk)
+        parallel_for(nt * nt, threads_, [&](index_t b) {
+            const index_t i0 = b / nt * width, j0 = b % nt * width;
+            if (i0 < j0) return;
+            const index_t wi = std::min(width, d_ - i0), wj = std::min(width, d_ - j0);
+            std::vector<T> rows(static_cast<std::size_t>(row_tile * wi));
+            for (index_t r0 = c0; r0 < std::min(n_, c0 + row_chunk); r0 += row_tile) {
+                const index_t m = std::min({row_tile, n_ - r0, c0 + row_chunk - r0});
+                for (index_t r = 0; r < m; ++r)
+                    for (index_t k = 0; k < wi; ++k)
+                        rows[r * wi + k] = gates_[gate * n_ + r0 + r] * x_[(r0 + r) * d_ + i0 + k];
+                if (nt == 1) // D X = D D X, so D on one side will do for the other tiles
+                    syrk(d_, m, scale, rows.data(), d_, T(1), h, d_);
+                else
+                    gemm(true, false, wi, wj, m, scale, rows.data(), wi, x_ + r0 * d_ + j0, d_,
+                         T(1), h + i0 * d_ + j0, d_);
+            }
+        });
     for (index_t k = 0; k < d_; ++k) h[k * d_ + k] += shift;
+}
+
+template <class T> bool Design<T>::long_gate() const {
+    return static_cast<double>(n_) * d_ * d_ > long_block;
 }
 
 template <class T>

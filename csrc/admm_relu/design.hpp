@@ -29,6 +29,7 @@ template <class T> class Design {
     void gram_columns(T* h, T* diagonal) const;
     // X' D_i X + shift I for one gate (d x d, lower triangle).
     void gate_gram(index_t gate, T scale, T shift, T* h) const;
+    bool long_gate() const; // whether that is work for all threads
 
     index_t n() const { return n_; }
     index_t d() const { return d_; }

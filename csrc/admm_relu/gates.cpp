@@ -5,7 +5,9 @@
 #include <numeric>
 #include <set>
 
+#include "admm_relu/pause.hpp"
 #include "backend/backend.hpp"
+#include "core/clock.hpp"
 #include "core/parallel.hpp"
 #include "core/random.hpp"
 
@@ -13,6 +15,7 @@ namespace fastopt {
 namespace {
 
 constexpr index_t batch = 64;
+constexpr index_t row_tile = 2048; // samples: Ctrl-C is seen between tiles
 constexpr int ascent_steps = 50;
 
 using Pattern = std::vector<std::uint64_t>;
@@ -28,32 +31,53 @@ bool empty(const Pattern& bits) {
     return std::all_of(bits.begin(), bits.end(), [](std::uint64_t word) { return word == 0; });
 }
 
-std::set<Pattern> patterns_of(index_t n, index_t d, const double* x, const std::vector<double>& h) {
+// out (w, n) = H X' for w rows of H.
+void products(index_t n, index_t d, const double* x, index_t w, const double* h, double* out,
+              int threads) {
+    parallel_for((n + row_tile - 1) / row_tile, threads, [&](index_t t) {
+        const index_t first = t * row_tile;
+        gemm(false, true, w, std::min(row_tile, n - first), d, 1.0, h, d, x + first * d, d, 0.0,
+             out + first, n);
+    });
+}
+
+// The patterns of up to `batch` directions (w, d); xh (batch, n) is work space.
+std::vector<Pattern> patterns_of_batch(index_t n, index_t d, const double* x, index_t w,
+                                       const double* h, double* xh, int threads) {
+    products(n, d, x, w, h, xh, threads);
+    std::vector<Pattern> bits(static_cast<std::size_t>(w));
+    parallel_for(w, threads, [&](index_t i) { bits[i] = pattern_of(n, xh + i * n); });
+    return bits;
+}
+
+std::set<Pattern> patterns_of(index_t n, index_t d, const double* x, const std::vector<double>& h,
+                              int threads) {
     std::set<Pattern> seen;
-    std::vector<double> xh(static_cast<std::size_t>(n));
-    for (std::size_t i = 0; i + d <= h.size(); i += d) {
-        gemm(false, true, 1, n, d, 1.0, h.data() + i, d, x, d, 0.0, xh.data(), n);
-        seen.insert(pattern_of(n, xh.data()));
-    }
+    const index_t p = static_cast<index_t>(h.size()) / d;
+    std::vector<double> xh(static_cast<std::size_t>(std::min(batch, p) * n));
+    for (index_t i = 0; i < p; i += batch)
+        for (Pattern& bits : patterns_of_batch(n, d, x, std::min(batch, p - i), h.data() + i * d,
+                                               xh.data(), threads))
+            seen.insert(std::move(bits));
     return seen;
 }
 
 } // namespace
 
 std::vector<double> sample_gates(index_t n, index_t d, const double* x, index_t n_gates, Key key,
-                                 std::uint32_t stream, const std::vector<double>& known) {
-    std::set<Pattern> seen = patterns_of(n, d, x, known);
+                                 std::uint32_t stream, const std::vector<double>& known,
+                                 int threads) {
+    std::set<Pattern> seen = patterns_of(n, d, x, known, threads);
     std::vector<double> gates, h(static_cast<std::size_t>(batch * d)),
         xh(static_cast<std::size_t>(batch * n));
     const index_t patience = std::max<index_t>(1000, 10 * n_gates);
     index_t found = 0, barren = 0;
     for (std::uint64_t first = 0; found < n_gates && barren < patience; first += batch) {
         fill_normal(h.data(), first * static_cast<std::uint64_t>(d), batch * d, {key, 0, stream});
-        gemm(false, true, batch, n, d, 1.0, h.data(), d, x, d, 0.0, xh.data(), n);
+        std::vector<Pattern> bits = patterns_of_batch(n, d, x, batch, h.data(), xh.data(), threads);
         for (index_t i = 0; i < batch && found < n_gates; ++i) {
-            Pattern bits = pattern_of(n, xh.data() + i * n);
             ++barren;
-            if (empty(bits) || !seen.insert(std::move(bits)).second) continue;
+            if (empty(bits[i]) || !seen.insert(std::move(bits[i])).second) continue;
             gates.insert(gates.end(), h.begin() + i * d, h.begin() + (i + 1) * d);
             ++found;
             barren = 0;
@@ -63,25 +87,29 @@ std::vector<double> sample_gates(index_t n, index_t d, const double* x, index_t 
 }
 
 std::vector<double> gate_patterns(index_t n, index_t d, const double* x,
-                                  const std::vector<double>& gates) {
+                                  const std::vector<double>& gates, int threads) {
     const index_t p = static_cast<index_t>(gates.size()) / d;
     std::vector<double> out(static_cast<std::size_t>(checked_product(p, n)));
-    for (index_t i = 0; i < p; i += batch) {
-        const index_t w = std::min(batch, p - i);
-        gemm(false, true, w, n, d, 1.0, gates.data() + i * d, d, x, d, 0.0, out.data() + i * n, n);
-    }
-    for (double& value : out) value = value >= 0 ? 1.0 : 0.0;
+    for (index_t i = 0; i < p; i += batch)
+        products(n, d, x, std::min(batch, p - i), gates.data() + i * d, out.data() + i * n,
+                 threads);
+    parallel_for(p, threads, [&](index_t i) {
+        for (index_t j = i * n; j < (i + 1) * n; ++j) out[j] = out[j] >= 0 ? 1.0 : 0.0;
+    });
     return out;
 }
 
 std::vector<double> ascend_gates(index_t n, index_t d, index_t c, const double* x, const double* t,
                                  const std::vector<double>& starts,
-                                 const std::vector<double>& known, int threads) {
+                                 const std::vector<double>& known, int threads, double maxtime) {
+    const Clock clock(maxtime);
+    Pause pause;
     const index_t m = static_cast<index_t>(starts.size()) / d, all = m * c * 2;
     std::vector<double> ends(static_cast<std::size_t>(all * d)),
         value(static_cast<std::size_t>(all));
     std::vector<Pattern> bits(static_cast<std::size_t>(all));
     parallel_for(all, threads, [&](index_t a) {
+        if (pause.ended()) return;
         const double sign = a % 2 ? -1 : 1;
         const double* tk = t + a / 2 % c * n;
         const double* from = starts.data() + a / (2 * c) * d;
@@ -100,6 +128,8 @@ std::vector<double> ascend_gates(index_t n, index_t d, index_t c, const double* 
         };
         value[a] = evaluate(trial);
         for (int step = 0; step < ascent_steps; ++step) {
+            if (clock.over()) pause.end();
+            if (step > 0 && pause()) break;
             std::copy(trial.begin(), trial.end(), u);
             bits[a] = pattern_of(n, xu.data());
             for (index_t j = 0; j < n; ++j) q[j] = xu[j] >= 0 ? sign * tk[j] : 0.0;
@@ -122,7 +152,7 @@ std::vector<double> ascend_gates(index_t n, index_t d, index_t c, const double* 
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(),
                      [&](index_t a, index_t b) { return value[a] > value[b]; });
-    const std::set<Pattern> old = patterns_of(n, d, x, known);
+    const std::set<Pattern> old = patterns_of(n, d, x, known, threads);
     std::set<Pattern> seen;
     std::vector<double> out;
     for (const index_t a : order) {

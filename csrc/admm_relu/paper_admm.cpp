@@ -115,7 +115,7 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
     if (d <= largest_cone)
         result.beta_max = reach = program_.beta_max();
     else
-        reach = program_.gated_dual_norm(theta.data());
+        result.beta_max = reach = program_.gated_dual_norm(theta.data());
     if (beta >= reach) return finish(Status::converged, 0);
     const double rms_t = std::sqrt(steps.dot(m, theta.data(), theta.data()) / m);
     const double rms_x = std::sqrt(norm2_x / (n * d));
@@ -136,6 +136,7 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
     };
     factor();
     steps.convert(m, program_.loss.targets().data(), b.data());
+    result.setup = clock.seconds();
 
     for (index_t k = 0; k < o.maxiter; ++k) {
         monitor.poll();
@@ -166,6 +167,19 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
             next_check = k + std::max<index_t>(10, k / 4);
         }
         if (clock.over()) return finish(Status::maxtime, k + 1);
+
+        // The gated reach may be far above beta_max, and rv then so small that no block comes
+        // through the threshold: let half of the longest first u do so.
+        if (k == 0 && d > largest_cone && o.rho <= 0 && !(sums.size_v > 0)) {
+            const auto length = steps.array<double>(shape.blocks());
+            steps.block_norms(shape.blocks(), d, paper.lambda.data(), length.data());
+            const double next = 2 * beta / steps.largest(shape.blocks(), length.data());
+            if (next > rv && std::isfinite(next)) {
+                steps.scale(size, rv / next, paper.lambda.data(), paper.lambda.data());
+                rv = next;
+                factor();
+            }
+        }
 
         if (!shape.cone || o.rho_cone > 0 ||
             std::find(std::begin(penalty_checks), std::end(penalty_checks), k + 1) ==

@@ -72,5 +72,7 @@ template <class T> void PaperSteps<T>::relu_predict(const double* at, double* z)
 }
 
 #include "admm_relu/paper_steps.inl"
+FASTOPT_PAPER_STEPS(double)
+FASTOPT_PAPER_STEPS(float)
 
 } // namespace fastopt

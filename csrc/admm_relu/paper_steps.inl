@@ -7,6 +7,3 @@
     template PaperSteps<T>::Squares PaperSteps<T>::cone_squares();                                 \
     template void PaperSteps<T>::rescale_cones(double);                                            \
     template void PaperSteps<T>::relu_predict(const double*, double*);
-FASTOPT_PAPER_STEPS(double)
-FASTOPT_PAPER_STEPS(float)
-#undef FASTOPT_PAPER_STEPS

@@ -101,7 +101,10 @@ double Program::beta_max() {
 }
 
 double Program::dual(const double* t, double beta, bool gated) {
-    const double norm = gated ? gated_dual_norm(t) : dual_norm(t, beta);
+    return dual_of_norm(t, beta, gated ? gated_dual_norm(t) : dual_norm(t, beta));
+}
+
+double Program::dual_of_norm(const double* t, double beta, double norm) {
     const double most = norm > beta ? beta / norm : 1.0;
     const index_t m = shape.dual_size();
     const bool parabola = loss.kind() == LossKind::squared && !robust;

@@ -58,8 +58,9 @@ class Program {
     // bound from above for a robust program, whose loss has a kink there. Kept.
     double beta_max();
     // The best value -L*(tau t) over the multiples of t that are feasible, by the norm or by the
-    // gated one (a bound too, if a lower one).
+    // gated one (a bound too, if a lower one), or by the norm that the caller knows.
     double dual(const double* t, double beta, bool gated = false);
+    double dual_of_norm(const double* t, double beta, double norm);
     double violation(const double* v);
     // w <- Proj_K(w) block by block.
     void make_feasible(double* w);
@@ -72,6 +73,8 @@ class Program {
     const Input<double> kernel_x, kernel_gates;
     Design<double> design;
     ConeProjector& cones(); // made when first asked for
+    // The active rows of the last dual norm, one set for each block: where the next one starts.
+    ActiveSets& dual_sets() { return dual_sets_; }
     int threads() const { return threads_; }
     const double* x() const { return x_; } // the host's
     const double* gates() const { return gates_; }
@@ -102,6 +105,7 @@ constexpr double unlimited = std::numeric_limits<double>::infinity();
 
 struct AdmmOptions {
     double rho = -1, rho_cone = -1; // penalties; negative: by rule
+    double rho_start = -1;          // where the rule starts; negative: by the data's scales
     double tol = 1e-4;              // paper: relative residuals
     double gap_tol = 1e-4;          // relative duality gap
     index_t maxiter = 1000;
@@ -144,6 +148,7 @@ struct AdmmResult {
     std::vector<double> theta;   // (c, n), or a robust program's: the dual point of the bound
     double fun = 0, dual = -unlimited, penalty = 0, violation = 0, beta_max = 0, rho = 0;
     double rho_cone = 0;
+    double setup = 0; // seconds before the first iteration
     index_t nit = 0, newton_steps = 0, factorisations = 0, cg_iterations = 0;
     AdmmHistory history;
 };
@@ -164,6 +169,7 @@ template <class T> class SplittingSolver {
     std::unique_ptr<Design<T>> design_;
     std::unique_ptr<GraphProjection<T>> graph_;
     double last_rv_ = 0, last_rz_ = 0; // the penalties at the end of the last solve
+    ActiveSets last_sets_;             // and the active rows of its last iterate
 };
 
 // The published splitting: a constraint variable for each cone row (paper_admm.cpp).

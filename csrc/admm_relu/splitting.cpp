@@ -6,6 +6,7 @@
 // (2v - r, 2z - r_z) on the graph of F. v gives a true upper bound, L'(F u) a lower one.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "admm_relu/anderson.hpp"
 #include "admm_relu/program.hpp"
@@ -18,6 +19,7 @@ constexpr index_t check_every = 20; // the duality gap costs one or two iteratio
 constexpr index_t penalty_checks[] = {20, 60, 180};
 constexpr double newton_radius = 1e-2; // ||u - v|| / ||v|| below which Newton is tried
 constexpr int newton_steps = 10;
+constexpr double warm_newton = 10; // price of Newton steps that a warm start is worth
 
 } // namespace
 
@@ -81,12 +83,21 @@ template <class T> struct SplittingSolver<T>::State {
         return fun;
     }
 
-    void bound(const double* prediction) { // the dual value that a prediction's gradient certifies
+    // The dual value that a prediction's gradient certifies, or theta. -F'theta is near rv (r - v),
+    // so the rows active in r are where its projection starts.
+    void bound(const double* prediction, const ActiveSets& active) {
         program.gradient(prediction, theta.data());
-        bound();
+        bound(active);
     }
-    void bound() {
-        const double value = program.dual(theta.data(), beta);
+    void bound(const ActiveSets& active) {
+        ActiveSets& sets_of_dual = program.dual_sets();
+        sets_of_dual = ActiveSets(active);
+        for (ActiveSet& set : sets_of_dual.on_host)
+            for (double& mu : set.mu) mu *= rv;
+        steps.scale(sets_of_dual.mu.size(), rv, sets_of_dual.mu.data(), sets_of_dual.mu.data());
+        keep(program.dual(theta.data(), beta));
+    }
+    void keep(double value) {
         if (value > best_dual) {
             best_dual = value;
             const double* t = theta.fetch();
@@ -102,15 +113,28 @@ template <class T> struct SplittingSolver<T>::State {
         steps.gradient_step(size, rv, at, out);
     }
 
+    // Flops of a Newton step on the active faces of v, in iterations.
+    double newton_price() const {
+        const ProgramShape& s = program.shape;
+        const index_t w = s.width();
+        const double* length = norm.fetch();
+        const std::vector<index_t> rows = sets.sizes();
+        double columns = 0;
+        for (index_t b = 0; b < s.blocks(); ++b)
+            if (length[b] > beta / rv) columns += w - (rows.empty() ? 0 : rows[b]);
+        const double n = s.n, face = columns / s.c, iteration = n * (8.0 * s.half() / s.c + 2 * n);
+        return face * face * (n + face / 3) / iteration;
+    }
+
     // Newton steps from v while the objective after the prox falls; true when one was accepted.
-    bool polish(index_t& steps_taken) {
+    bool polish(index_t& steps_taken, const Clock& clock) {
         if (program.robust) return false;
         const Array<double> point = v.clone(), next = doubles(size), step = doubles(size),
                             from = doubles(size);
         ActiveSets face(sets);
         double fun = program.objective(point.data(), beta, fz.data());
         bool any = false;
-        for (int k = 0; k < newton_steps; ++k) {
+        for (int k = 0; k < newton_steps && !clock.over(); ++k) {
             if (!newton_direction(program, beta, point.data(), fz.data(), face, step.data())) break;
             bool accepted = false;
             double t = 1;
@@ -127,14 +151,14 @@ template <class T> struct SplittingSolver<T>::State {
                 fun = value;
                 steps.copy(size, next.data(), point.data());
                 face = std::move(trial_sets);
-                if (decrease <= 1e-15 * std::abs(fun)) k = newton_steps;
+                take(point);
+                bound(fz.data(), face);
+                if (certified() || decrease <= 1e-15 * std::abs(fun)) k = newton_steps;
             }
             if (!accepted) break;
         }
         if (!any) return false;
         steps.copy(size, point.data(), polished.data());
-        take(point);
-        bound(fz.data());
         return true;
     }
 
@@ -220,7 +244,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         result.theta = s.best_theta;
         result.fun = s.best_fun, result.dual = rounded_bound(s.best_dual, s.best_fun);
         result.rho = s.rv;
-        last_rv_ = s.rv, last_rz_ = s.rz;
+        last_rv_ = s.rv, last_rz_ = s.rz, last_sets_ = std::move(s.sets);
         result.factorisations = graph.factorisations(),
         result.cg_iterations = graph.cg_iterations();
         return result;
@@ -237,7 +261,8 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
     // At v = 0 the gradient is L'(0): when it is dual feasible, 0 is the answer.
     result.beta_max = program_.beta_max();
     s.take(s.best);
-    s.bound(s.z.data()); // predictions 0
+    program_.gradient(s.z.data(), s.theta.data()); // predictions 0
+    s.keep(program_.dual_of_norm(s.theta.data(), beta, result.beta_max));
     record(0);
     if (beta >= result.beta_max) return finish(Status::converged, 0);
 
@@ -249,6 +274,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
     if (program_.robust) s.rz *= norm2_x / (shape.n * shape.d); // slopes instead of values
     if (!(s.rv > 0)) s.rv = 1;
     if (warm && o.rho <= 0 && last_rv_ > 0) s.rv = last_rv_, s.rz = last_rz_; // and its factor
+    if (o.rho <= 0 && o.rho_start > 0) s.rv = o.rho_start;
 
     Anderson<T> anderson(size, s.split, std::max<index_t>(o.memory, 1), program_.threads(),
                          steps.queue());
@@ -260,6 +286,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
     }
     index_t newton_wait = 4, newton_next = 0;
     if (warm) {
+        if (last_sets_.blocks > 0) s.sets = std::exchange(last_sets_, ActiveSets());
         std::copy(warm, warm + size, s.v.mirror());
         s.v.send();
         s.restart();
@@ -267,7 +294,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         steps.convert(size, s.r.data(), s.r64.data());
         s.prox(s.r64.data(), s.v.data(), s.sets);
         s.take(s.v);
-        if (o.polish && s.polish(result.newton_steps)) {
+        if (o.polish && s.newton_price() <= warm_newton && s.polish(result.newton_steps, clock)) {
             record(0);
             if (s.certified()) return finish(Status::converged, 0);
             steps.copy(size, s.polished.data(), s.v.data());
@@ -275,6 +302,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         }
     }
     graph.set(s.rz / s.rv);
+    result.setup = clock.seconds();
 
     for (index_t k = 0; k < o.maxiter; ++k) {
         monitor.poll();
@@ -300,17 +328,18 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
 
         if (check || monitor.wanted()) s.take(s.v);
         if (check && program_.robust) {
-            s.bound();
+            s.bound(s.sets);
         } else if (check && program_.loss.smooth()) {
             steps.convert(m, s.zeta.data(), s.zeta64.data());
-            s.bound(s.zeta64.data());
+            s.bound(s.zeta64.data(), s.sets);
         } else if (check) { // the subgradient at z that its prox found
             steps.scaled_difference(m, s.rz, s.r64.data() + size, s.z.data(), s.theta.data());
-            s.bound();
+            s.bound(s.sets);
         }
         bool polished = false;
         if (o.polish && s.settled >= 2 && primal < newton_radius && k >= newton_next) {
-            polished = s.polish(result.newton_steps); // the best point only: the state goes on
+            // The best point only: the state goes on.
+            polished = s.polish(result.newton_steps, clock);
             newton_next = k + newton_wait;
             newton_wait *= 2;
         }

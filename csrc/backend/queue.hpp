@@ -68,8 +68,9 @@ template <class T> class Array {
     }
     // Another array with the same numbers.
     Array clone() const {
+        if (size_ == 0) return Array();
         const Array other(queue_, size_);
-        if (size_) copy(*queue_, other.data(), data(), bytes());
+        copy(*queue_, other.data(), data(), bytes());
         return other;
     }
     // For a result: the numbers on the host.

@@ -9,6 +9,7 @@
 #include "admm_relu/gates.hpp"
 #include "admm_relu/program.hpp"
 #include "bindings/monitor.hpp"
+#include "core/clock.hpp"
 #include "core/parallel.hpp"
 
 namespace fastopt {
@@ -39,6 +40,14 @@ class PyAdmmMonitor final : public AdmmMonitor {
     py::object fn_; // null without a callback
     PyMonitor signals_;
 };
+
+// Runs native work without the GIL; Ctrl-C ends it between two pieces of a parallel loop.
+template <class F> auto interruptible(F work) {
+    PyMonitor signals{py::object()};
+    const py::gil_scoped_release nogil;
+    const ScopedPoll poll([&signals] { signals.poll(); });
+    return work();
+}
 
 py::array_t<double> matrix(const std::vector<double>& values, index_t columns) {
     return copy_of(values).reshape({static_cast<py::ssize_t>(values.size()) / columns, columns});
@@ -76,13 +85,13 @@ class PyProgram {
                                 kind == LossKind::hinge || kind == LossKind::squared_hinge,
                             "there is no robust form of loss '" + loss + "'");
         }
-        const py::gil_scoped_release nogil;
-        program_ =
-            std::make_unique<Program>(shape, x_.data(), gates_.data(),
-                                      Loss(kind, shape.n, shape.c, vector_of(y),
-                                           weights ? vector_of(*weights) : std::vector<double>(),
-                                           parameter, threads, make_queue()),
-                                      threads, reach);
+        program_ = interruptible([&] {
+            Loss l(kind, shape.n, shape.c, vector_of(y),
+                   weights ? vector_of(*weights) : std::vector<double>(), parameter, threads,
+                   make_queue());
+            return std::make_unique<Program>(shape, x_.data(), gates_.data(), std::move(l), threads,
+                                             reach);
+        });
     }
 
     py::dict solve(const std::string& method, double beta, const std::string& dtype,
@@ -110,15 +119,23 @@ class PyProgram {
         return as_dict(r, options.record_history);
     }
 
+    // Of the cones, or the cheaper bound from above without them.
+    double beta_max(bool cones) {
+        return interruptible([&] {
+            if (cones) return program_->beta_max();
+            const ProgramShape& s = program_->shape;
+            const Array<double> zero = output(s.predictions()), theta = output(s.dual_size());
+            program_->gradient(zero.data(), theta.data());
+            return program_->gated_dual_norm(theta.data());
+        });
+    }
     double dual_norm(const Rows<double>& t, double level) {
         check_dual(t);
-        const py::gil_scoped_release nogil;
-        return program_->dual_norm(input(t).data(), level);
+        return interruptible([&] { return program_->dual_norm(input(t).data(), level); });
     }
     double dual(const Rows<double>& t, double beta) {
         check_dual(t);
-        const py::gil_scoped_release nogil;
-        return program_->dual(input(t).data(), beta);
+        return interruptible([&] { return program_->dual(input(t).data(), beta); });
     }
     double conjugate(const Rows<double>& t) const {
         check_dual(t);
@@ -148,9 +165,10 @@ class PyProgram {
     }
     double objective(const Rows<double>& v, double beta) {
         check_weights(v);
-        const py::gil_scoped_release nogil;
-        const Array<double> z = output(program_->shape.predictions());
-        return program_->objective(input(v).data(), beta, z.data());
+        return interruptible([&] {
+            const Array<double> z = output(program_->shape.predictions());
+            return program_->objective(input(v).data(), beta, z.data());
+        });
     }
     double violation(const Rows<double>& v) {
         check_weights(v);
@@ -160,11 +178,10 @@ class PyProgram {
         check_weights(v);
         const Array<double> w = output(v.size());
         std::copy(v.data(), v.data() + v.size(), w.mirror());
-        {
-            const py::gil_scoped_release nogil;
+        interruptible([&] {
             w.send();
             program_->make_feasible(w.data());
-        }
+        });
         return share(w.take(), {static_cast<py::ssize_t>(v.size())});
     }
 
@@ -172,9 +189,15 @@ class PyProgram {
     template <class T>
     AdmmResult run(bool paper, double beta, const AdmmOptions& o, const double* warm,
                    AdmmMonitor& watch, std::unique_ptr<SplittingSolver<T>>& solver) {
+        const Clock clock;
         if (paper) return PaperSolver<T>(*program_, o.max_dense).solve(beta, o, warm, watch);
         if (!solver) solver = std::make_unique<SplittingSolver<T>>(*program_, o.max_dense);
-        return solver->solve(beta, o, warm, watch);
+        const double gram = clock.seconds(); // its time counts too
+        AdmmOptions rest(o);
+        rest.maxtime -= gram;
+        AdmmResult r = solver->solve(beta, rest, warm, watch);
+        r.setup += gram;
+        return r;
     }
 
     // NumPy's numbers where the kernels run, and a place for those that come back.
@@ -216,6 +239,7 @@ class PyProgram {
         out["beta_max"] = r.beta_max;
         out["rho"] = r.rho;
         out["rho_cone"] = r.rho_cone;
+        out["setup"] = r.setup;
         out["nit"] = r.nit;
         out["newton_steps"] = r.newton_steps;
         out["factorisations"] = r.factorisations;
@@ -259,6 +283,7 @@ void bind_admm_relu(py::module_& m) {
     py::class_<AdmmOptions>(m, "AdmmOptions", py::module_local())
         .def(py::init<>())
         .def_readwrite("rho", &AdmmOptions::rho)
+        .def_readwrite("rho_start", &AdmmOptions::rho_start)
         .def_readwrite("rho_cone", &AdmmOptions::rho_cone)
         .def_readwrite("tol", &AdmmOptions::tol)
         .def_readwrite("gap_tol", &AdmmOptions::gap_tol)
@@ -279,6 +304,7 @@ void bind_admm_relu(py::module_& m) {
              "radius"_a = py::none(), "threads"_a = 0)
         .def("solve", &PyProgram::solve, "method"_a, "beta"_a, "dtype"_a, "options"_a,
              "warm"_a = py::none(), "monitor"_a = py::none())
+        .def("beta_max", &PyProgram::beta_max, "cones"_a = true)
         .def("dual_norm", &PyProgram::dual_norm, "theta"_a, "level"_a = 0.0)
         .def("dual", &PyProgram::dual, "theta"_a, "beta"_a)
         .def("conjugate", &PyProgram::conjugate, "theta"_a)
@@ -292,38 +318,37 @@ void bind_admm_relu(py::module_& m) {
     m.def(
         "sample_gates",
         [](const Rows<double>& x, index_t n_gates, std::uint32_t k0, std::uint32_t k1,
-           std::uint32_t stream, const std::optional<Rows<double>>& known) {
+           std::uint32_t stream, const std::optional<Rows<double>>& known, int threads) {
             const auto old = known ? vector_of(*known) : std::vector<double>();
-            std::vector<double> gates;
-            {
-                const py::gil_scoped_release nogil;
-                gates =
-                    sample_gates(x.shape(0), x.shape(1), x.data(), n_gates, {k0, k1}, stream, old);
-            }
+            const auto gates = interruptible([&] {
+                return sample_gates(x.shape(0), x.shape(1), x.data(), n_gates, {k0, k1}, stream,
+                                    old, threads);
+            });
             return matrix(gates, x.shape(1));
         },
-        "X"_a, "n_gates"_a, "key0"_a, "key1"_a, "stream"_a = 0, "known"_a = py::none());
+        "X"_a, "n_gates"_a, "key0"_a, "key1"_a, "stream"_a = 0, "known"_a = py::none(),
+        "threads"_a = 0);
     m.def(
         "gate_patterns",
-        [](const Rows<double>& x, const Rows<double>& gates) {
-            return matrix(gate_patterns(x.shape(0), x.shape(1), x.data(), vector_of(gates)),
-                          x.shape(0));
+        [](const Rows<double>& x, const Rows<double>& gates, int threads) {
+            const auto h = vector_of(gates);
+            const auto patterns = interruptible(
+                [&] { return gate_patterns(x.shape(0), x.shape(1), x.data(), h, threads); });
+            return matrix(patterns, x.shape(0));
         },
-        "X"_a, "gates"_a);
+        "X"_a, "gates"_a, "threads"_a = 0);
     m.def(
         "ascend_gates",
         [](const Rows<double>& x, const Rows<double>& theta, const Rows<double>& starts,
-           const Rows<double>& known, int threads) {
-            std::vector<double> found;
+           const Rows<double>& known, int threads, double maxtime) {
             const auto begin = vector_of(starts), old = vector_of(known);
             const index_t n = x.shape(0), d = x.shape(1), c = theta.shape(0);
-            {
-                const py::gil_scoped_release nogil;
-                found = ascend_gates(n, d, c, x.data(), theta.data(), begin, old, threads);
-            }
+            const auto found = interruptible([&] {
+                return ascend_gates(n, d, c, x.data(), theta.data(), begin, old, threads, maxtime);
+            });
             return matrix(found, d + 2);
         },
-        "X"_a, "theta"_a, "starts"_a, "known"_a, "threads"_a = 0);
+        "X"_a, "theta"_a, "starts"_a, "known"_a, "threads"_a = 0, "maxtime"_a = unlimited);
 }
 
 } // namespace fastopt

@@ -112,7 +112,9 @@ void weighted_gram(const DataMatrix<double>& a, const double* w, double* g, int 
     std::fill(g, g + n * n, 0.0);
     if (a.rows == 0 || n == 0) return;
     // A group costs n^2 numbers of partial sums: as many groups as the flops pay for.
-    const index_t n_groups = std::clamp<index_t>(a.entries() / std::max<index_t>(1, 8 * n), 1, 8);
+    const double filled = static_cast<double>(a.entries()) / static_cast<double>(a.rows * n);
+    const double paid = filled * filled * static_cast<double>(a.rows) / 8;
+    const index_t n_groups = static_cast<index_t>(std::clamp(paid, 1.0, 8.0));
     const index_t per_group = (a.rows + n_groups - 1) / n_groups;
     const bool negative = std::any_of(w, w + a.rows, [](double x) { return x < 0; });
     Buffer<double> partial(checked_product(n_groups, n * n));
@@ -129,7 +131,7 @@ void weighted_gram(const DataMatrix<double>& a, const double* w, double* g, int 
                 }
             return;
         }
-        const index_t tile = std::max<index_t>(64, 2 * block_entries / n);
+        const index_t tile = std::min(per_group, std::max<index_t>(64, 2 * block_entries / n));
         Buffer<double> scaled(tile * n);
         for (index_t first = group * per_group; first < end; first += tile) {
             const index_t count = std::min(tile, end - first);

@@ -11,12 +11,13 @@ namespace {
 enum Stream : std::uint32_t { nystrom_directions = 48 };
 
 // Rates of one core, for choices between methods only.
-constexpr double flops = 45e9, bytes = 20e9;
+constexpr double flops = 45e9, bytes = 24e9;
 constexpr double decimals = 3; // that one sketch serves, for its size
 
 double seconds_per_pass(const DataMatrix<double>& a) {
     const double entries = static_cast<double>(a.entries());
-    return entries * (a.sparse() ? 2e-9 : 8.0 / bytes);
+    const bool cached = 8 * entries < 8e6;
+    return entries * (a.sparse() ? 2e-9 : cached ? 8 / 32e9 : 8 / bytes);
 }
 
 } // namespace
@@ -185,9 +186,11 @@ Shape SketchPcg::solve(const double* r, double rtol, double* d) {
     const Shape shape = ProjectedCg::solve(r, rtol, d);
     const double its = static_cast<double>(last_);
     if (fresh_ && decimals_ > 0.5) fresh_rate_ = its / decimals_, fresh_ = false;
-    // A new sketch once the old one has wasted what a new one costs.
-    waste_ += std::fmax(0.0, its - fresh_rate_ * std::fmax(decimals_, 0.0) - 1);
-    if (fresh_rate_ > 0 && waste_ > cost_) stale_ = true;
+    // A new sketch once the old one will have wasted what a new one costs, if the next solve wastes
+    // as much as this one.
+    const double lost = std::fmax(0.0, its - fresh_rate_ * std::fmax(decimals_, 0.0) - 1);
+    waste_ += lost;
+    if (fresh_rate_ > 0 && waste_ + lost > cost_) stale_ = true;
     if (shape == Shape::inaccurate) stale_ = true;
     return shape;
 }
@@ -265,23 +268,40 @@ Shape NystromPcg::solve(const double* r, double rtol, double* d) {
 
 // ---- cost model -------------------------------------------------------------------------------
 
+namespace {
+
+// Seconds of a step of 'ldl': A' diag(w) A, the KKT matrix, its factors. Sparse rows scatter.
+double exact_step(const DataMatrix<double>& a, double size) {
+    const double n = static_cast<double>(a.cols), entries = static_cast<double>(a.entries());
+    const double rows = std::fmax(1.0, static_cast<double>(a.rows));
+    const double gram = a.sparse() ? entries * entries / rows * 1e-9 + n * n * 6e-9
+                                   : rows * n * n / flops + entries * 0.7e-9;
+    return gram + size * size * 10e-9 + size * size * size / 3 / flops;
+}
+
+// Seconds of a step of 'sketch-pcg', with a new sketch in one of three. An iteration gains
+// log10(sqrt(rows of the sketch / n)) decimals; a step was seen to need two and a little.
+double sketched_step(const DataMatrix<double>& a) {
+    const double n = static_cast<double>(a.cols), pass = seconds_per_pass(a);
+    const double size = static_cast<double>(best_size(a));
+    const double sketch = (a.sparse() ? 4 : 2.5) * pass + size * n * 24 / bytes;
+    const double iterations = 2 + 2 / std::log10(std::sqrt(size / n));
+    return (sketch + size * n * n / flops + n * n * n / 3 / flops) / 3 +
+           iterations * (pass + n * n * 8 / bytes);
+}
+
+} // namespace
+
 Choice choose_solver(const Curvature& w, index_t n, index_t m) {
-    const double dn = static_cast<double>(n), size = static_cast<double>(n + m);
-    const double factorisation = size * size * size / 3 / flops;
     const auto with = [](const char* text, double a, double b) {
         return std::string(text) + " (estimated " + std::to_string(a * 1e3) + " ms beside " +
                std::to_string(b * 1e3) + " ms a step)";
     };
     if (const Gram* q = w.gram()) {
-        const double entries = static_cast<double>(q->a.entries());
-        const double rows = std::fmax(1.0, static_cast<double>(q->a.rows));
-        const double exact = factorisation + (q->a.sparse() ? entries * entries / rows * 1e-9
-                                                            : rows * dn * dn / flops);
-        const double sketched = static_cast<double>(best_size(q->a)) * dn * dn / flops / 3 +
-                                dn * dn * dn / 3 / flops + 6 * seconds_per_pass(q->a) +
-                                dn * dn * 16 / bytes * 5;
-        const bool tall = static_cast<double>(q->a.rows) > 3 * dn;
-        if (tall && sketched < 0.8 * exact)
+        const double exact = exact_step(q->a, static_cast<double>(n + m));
+        const double sketched = sketched_step(q->a);
+        const bool tall = static_cast<double>(q->a.rows) > 3 * static_cast<double>(n);
+        if (tall && sketched < 0.9 * exact)
             return {LinearSolver::sketch_pcg,
                     with("sketching costs less than the Gram matrix", sketched, exact)};
         return {LinearSolver::ldl, with("the Gram matrix is cheap to form", exact, sketched)};

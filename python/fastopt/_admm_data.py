@@ -201,7 +201,11 @@ def read_data(
 
 
 def available_memory() -> int:
-    """Bytes that this process can still get, as far as the system says."""
+    """Bytes that this process can still get, as far as system and container say."""
+    return min(_system_memory(), _container_memory())
+
+
+def _system_memory() -> int:
     try:
         with open("/proc/meminfo") as lines:
             for line in lines:
@@ -215,8 +219,20 @@ def available_memory() -> int:
         return 2**62
 
 
+def _container_memory(root: str = "/sys/fs/cgroup") -> int:
+    """What the control group leaves: its limit less its use, file pages that can go not counted."""
+    try:
+        with open(f"{root}/memory.max") as one, open(f"{root}/memory.current") as two:
+            limit, used = int(one.read()), int(two.read())  # "max": no limit, no number
+        with open(f"{root}/memory.stat") as lines:
+            pages = dict(line.split() for line in lines)
+        return max(0, limit - used + int(pages.get("inactive_file", 0)))
+    except (OSError, ValueError):
+        return 2**62
+
+
 def memory_needed(n: int, d: int, n_gates: int, c: int, method: str, itemsize: int) -> int:
-    """Bytes of the engine's arrays without the dense system."""
+    """Bytes of the engine's arrays without the linear system."""
     signs = 2 if method in ("conic", "admm") else 1
     size = signs * c * n_gates * d
     gates = n_gates * n * (8 + (8 if method == "conic" else 0) + (0 if itemsize == 8 else itemsize))
@@ -228,24 +244,52 @@ def memory_needed(n: int, d: int, n_gates: int, c: int, method: str, itemsize: i
     return gates + tiles + state + accelerate + cones + design
 
 
+def _order(room: int, itemsize: int) -> int:
+    """The largest order of a dense system in so many bytes."""
+    order = int((0.8 * max(room, 0) / itemsize) ** 0.5)
+    return order if order > 4096 else int(order / 2**0.5)  # the inverse needs a second array
+
+
+def _with_system(n: int, d: int, n_gates: int, c: int, method: str, itemsize: int) -> int:
+    """Bytes with the conjugate gradients' preconditioner: the least that a system takes."""
+    width = n_gates if method == "scp" else d  # one gate over all hidden units
+    blocks = (1 if method == "scp" else n_gates) * width**2 * itemsize
+    return memory_needed(n, d, n_gates, c, method, itemsize) + blocks
+
+
 def largest_system(n: int, d: int, n_gates: int, c: int, method: str, itemsize: int) -> int:
     """The largest order of a dense system that memory allows.
 
     Raises
     ------
     MemoryError
-        When the arrays without it do not fit, with what would.
+        When neither a dense system fits nor what conjugate gradients need, with what would.
     """
     room = available_memory()
-    rest = memory_needed(n, d, n_gates, c, method, itemsize)
-    if rest > room:
-        fits = n_gates
-        while fits > 1 and memory_needed(n, d, fits, c, method, itemsize) > room // 2:
-            fits //= 2
-        raise MemoryError(
-            f"{n} samples of {d} features with {n_gates} gates and {c} output(s) need "
-            f"{rest / 2**30:.1f} GiB, more than the {room / 2**30:.1f} GiB available: gates={fits} "
-            + ("would fit." if fits > 1 else "would be needed, or fewer samples.")
-        )
-    order = int((0.8 * (room - rest) / itemsize) ** 0.5)
-    return order if order > 4096 else int(order / 2**0.5)  # the inverse needs a second array
+
+    def order_of(gates: int) -> int:
+        return _order(room - memory_needed(n, d, gates, c, method, itemsize), itemsize)
+
+    def dense(gates: int) -> bool:
+        return min(n, gates if method == "scp" else gates * d) <= order_of(gates)
+
+    def fits(gates: int) -> bool:
+        return dense(gates) or _with_system(n, d, gates, c, method, itemsize) <= room
+
+    if fits(n_gates):
+        return order_of(n_gates)
+    fewer = n_gates
+    while fewer > 1 and not fits(fewer):
+        fewer //= 2
+    need = min(
+        _with_system(n, d, n_gates, c, method, itemsize),
+        memory_needed(n, d, n_gates, c, method, itemsize)
+        + 2 * min(n, n_gates if method == "scp" else n_gates * d) ** 2 * itemsize,
+    )
+    advice = (
+        f"gates={fewer} would fit." if fits(fewer) else "take fewer samples, features or outputs."
+    )
+    raise MemoryError(
+        f"{n} samples of {d} features with {n_gates} gates and {c} output(s) need "
+        f"{need / 2**30:.2g} GiB, more than the {room / 2**30:.2g} GiB available: {advice}"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult
 
 from ._admm_data import TrainingData
-from ._admm_run import Deadline, Engine, Settings
+from ._admm_run import Deadline, Engine, Settings, Strength
 from ._arguments import integer
 from ._problem import Array, Key
 
@@ -21,15 +22,15 @@ STARTS = 256  # random directions of the local ascent, each round
 _TRAIN_STREAM, _SEARCH_STREAM = 0, 1
 
 
-def sample(module: Any, X: Array, n_gates: int, key: Key) -> Array:
+def sample(module: Any, X: Array, n_gates: int, key: Key, threads: int) -> Array:
     """Up to n_gates directions with distinct patterns, none of them empty."""
-    gates: Array = module.sample_gates(X, n_gates, *key, _TRAIN_STREAM)
+    gates: Array = module.sample_gates(X, n_gates, *key, _TRAIN_STREAM, None, threads)
     if len(gates) == 0:  # X is 0 without a column of ones, say: any gate will do
         gates = np.ones((1, X.shape[1]))
     return gates
 
 
-def _robust_sample(module: Any, data: TrainingData, n_gates: int, key: Key) -> Array:
+def _robust_sample(module: Any, data: TrainingData, n_gates: int, key: Key, threads: int) -> Array:
     """Up to n_gates directions whose neurons can keep their side in every box.
 
     Most random patterns cut between close samples, and their cone holds 0 only. Of 8 times as many
@@ -37,13 +38,14 @@ def _robust_sample(module: Any, data: TrainingData, n_gates: int, key: Key) -> A
     open comes first, because it holds the robust linear models.
     """
     d = data.X.shape[1]
-    drawn = sample(module, data.X, min(ROBUST_DRAWS * n_gates, 2**24), key)
+    drawn = sample(module, data.X, min(ROBUST_DRAWS * n_gates, 2**24), key, threads)
     program = module.ReluProgram(
         data.X,
-        module.gate_patterns(data.X, drawn),
+        module.gate_patterns(data.X, drawn, threads),
         np.zeros((1, len(data.X))),
         signs=1,
         radius=data.radius,
+        threads=threads,
     )
     projected = program.make_feasible(drawn).reshape(-1, d)
     open_ones = np.linalg.norm(projected, axis=1) > 1e-9 * np.linalg.norm(drawn, axis=1)
@@ -53,14 +55,14 @@ def _robust_sample(module: Any, data: TrainingData, n_gates: int, key: Key) -> A
     return np.ascontiguousarray(gates[:n_gates]) if len(gates) else drawn[:1]
 
 
-def read_gates(module: Any, gates: Any, data: TrainingData, key: Key) -> Array:
+def read_gates(module: Any, gates: Any, data: TrainingData, key: Key, threads: int) -> Array:
     """Gates from a number or an array (P, d), in the scaled and extended space."""
     d = data.X.shape[1]
     if np.ndim(gates) == 0:
         wanted = integer("gates", gates, 1, 2**24)
         if data.radius is not None:
-            return _robust_sample(module, data, wanted, key)
-        return sample(module, data.X, wanted, key)
+            return _robust_sample(module, data, wanted, key, threads)
+        return sample(module, data.X, wanted, key, threads)
     return _given(gates, d)
 
 
@@ -82,59 +84,80 @@ def _given(gates: ArrayLike, d: int) -> Array:
     return np.ascontiguousarray(array)
 
 
-def generate(data: TrainingData, settings: Settings, beta: float, key: Key) -> OptimizeResult:
+def generate(
+    data: TrainingData, settings: Settings, strength: Strength, key: Key, deadline: Deadline
+) -> OptimizeResult:
     """Column generation: solve, look for gates that the dual point violates, add them, again.
 
     A unit vector u with |theta_k'(X u)_+| > beta proves that the network can still improve, and
     its gate is added. The search is a local ascent from random directions and the neurons found;
     when it finds none, the sampled gates hold a local certificate, not a proof over all gates.
+    A round begins only when there is time for what the last one did besides its iterations, which
+    know the limit themselves.
     """
-    deadline = Deadline(settings.options["maxtime"])
-    gates = sample(settings.module, data.X, FIRST_GATES, key)
+    gates = sample(settings.module, data.X, FIRST_GATES, key, settings.threads)
+    beta, rho = 0.0, -1.0
     warm: Array | None = None
-    rounds, nit = 0, 0
-    history: list[tuple[int, float, float, float]] = []
+    nit = 0
+    rounds: list[tuple[int, float, float, float]] = []
     while True:
+        began = deadline.now()
         engine = Engine(data, gates, settings)
-        raw = engine.solve(beta, warm, maxtime=deadline.left)
+        if not rounds:
+            beta = strength.beta(engine)
+        built = deadline.now() - began
+        raw = engine.solve(beta, warm, maxtime=deadline.left, rho_start=rho)
         nit += int(raw["nit"])
+        rho = float(raw["rho"])
         result = engine.result(raw, beta, settings.method)
-        rounds += 1
-        new, largest = _search(engine, result, beta, key, rounds)
-        history.append((len(gates), result.fun, result.dual_fun, largest))
-        done = len(new) == 0 or rounds == ROUNDS or not result.success
-        if done or deadline.over:
+        began = deadline.now()
+        searched = bool(result.success) and not deadline.over
+        new, largest = np.empty((0, data.X.shape[1])), math.nan
+        if searched:
+            new, largest = _search(engine, result, beta, key, len(rounds) + 1, deadline.left)
+            searched = not deadline.over  # else it ended early
+        rounds.append((len(gates), result.fun, result.dual_fun, largest))
+        around = built + float(raw["setup"]) + deadline.now() - began
+        if not searched or len(new) == 0 or len(rounds) == ROUNDS or deadline.left <= around:
             break
         warm = _extended(result.x.reshape(engine.shape), len(new))
         gates = np.concatenate([gates, new])
     result.nit = nit
+    columns = zip(*rounds, strict=True)
+    names = ("n_gates", "fun", "dual_fun", "largest")
     result.generation = {
-        "rounds": rounds,
-        "n_gates": np.array([h[0] for h in history]),
-        "fun": np.array([h[1] for h in history]),
-        "dual_fun": np.array([h[2] for h in history]),
-        "largest": np.array([h[3] for h in history]),
-        "exhausted": len(new) == 0,
+        "rounds": len(rounds),
+        **{name: np.array(column) for name, column in zip(names, columns, strict=True)},
+        "exhausted": searched and len(new) == 0,
     }
-    if len(new) == 0 and result.success:
-        result.message += (
-            f" No gate with |theta'(X u)_+| > beta was found from {STARTS} starts of local ascent:"
-            f" over all gates found the network is optimal, and the largest value was"
-            f" {history[-1][3] / beta:.6f} beta. This is evidence, not proof, for the gates that"
-            " were not met."
-        )
-    elif result.success:
-        result.update(
-            success=False,
-            status=1,
-            message=f"The budget ended while gates that improve the network were still found "
-            f"({len(new)} in the last round). Raise maxtime.",
-        )
+    _explain(result, beta, len(new), deadline)
     return result
 
 
+def _explain(result: OptimizeResult, beta: float, n_new: int, deadline: Deadline) -> None:
+    """What the generation proves, or where its budget ended."""
+    if not result.success:
+        return
+    largest = result.generation["largest"][-1] / beta
+    if result.generation["exhausted"]:
+        result.message += (
+            f" No gate with |theta'(X u)_+| > beta was found from {STARTS} starts of local ascent:"
+            f" over all gates found the network is optimal, and the largest value was"
+            f" {largest:.6f} beta. This is evidence, not proof, for the gates that were not met."
+        )
+        return
+    limit = "maxtime" if deadline.limited and result.generation["rounds"] < ROUNDS else "rounds"
+    found = (
+        f"gates that improve the network were still found ({n_new} in the last round)"
+        if n_new
+        else "the search for further gates was not done"
+    )
+    advice = "Raise maxtime." if limit == "maxtime" else f"{ROUNDS} rounds are the most."
+    result.update(success=False, status=1, message=f"The budget ended while {found}. {advice}")
+
+
 def _search(
-    engine: Engine, result: OptimizeResult, beta: float, key: Key, rounds: int
+    engine: Engine, result: OptimizeResult, beta: float, key: Key, rounds: int, maxtime: float
 ) -> tuple[Array, float]:
     """New gates, the most violated first, and the largest |theta'(X u)_+| met."""
     s, X, theta = engine.settings, engine.data.X, result.theta
@@ -144,7 +167,7 @@ def _search(
     starts = s.module.fill_normal(STARTS * d, *key, rounds, _SEARCH_STREAM).reshape(STARTS, d)
     neurons = result.x.reshape(engine.shape).reshape(-1, d)
     starts = np.concatenate([starts, neurons[np.linalg.norm(neurons, axis=1) > 0]])
-    found = s.module.ascend_gates(X, theta, starts, engine.gates, s.threads)
+    found = s.module.ascend_gates(X, theta, starts, engine.gates, s.threads, maxtime)
     values, known = found[:, 0], found[:, 1] == 1
     level = beta * (1 + 2 * max(s.options["gap_tol"], 1e-6) ** 0.5)
     new = found[(values > level) & ~known, 2:]

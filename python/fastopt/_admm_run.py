@@ -18,6 +18,7 @@ from ._problem import Array
 METHODS = ("auto", "conic", "admm", "gated", "scp")
 MAXITER = {"conic": 5000, "admm": 1000, "gated": 5000, "scp": 5000}
 ADMM_GAP = 1e-2  # gap_tol of 'admm' by default
+ADMM_CONES = 128  # up to this many columns 'admm' makes its weights feasible (paper_admm.cpp)
 CALLBACK_STATUS = 99
 CONIC_LIMIT = 100  # auto: 'conic' up to this many columns
 CERTIFY_LIMIT = 400  # auto: 'admm' and then 'conic' up to this many, 'admm' alone beyond
@@ -37,6 +38,20 @@ class Settings:
     threads: int
     listener: Listener | None = None
     disp: bool = False
+
+
+@dataclass(frozen=True)
+class Strength:
+    """The regularisation: beta, or a ratio to beta_max, known once the gates are."""
+
+    value: float
+    relative: bool
+
+    def beta(self, engine: Engine) -> float:
+        if not self.relative:
+            return self.value
+        top = engine.beta_max
+        return self.value * top if top > 0 else self.value  # beta_max = 0: any beta gives 0
 
 
 @dataclass
@@ -62,7 +77,7 @@ class Engine:
             X = np.maximum(X @ self.units.T, 0.0)
             patterns = np.ones((1, n))
         else:
-            patterns = s.module.gate_patterns(X, self.gates)
+            patterns = s.module.gate_patterns(X, self.gates, s.threads)
         if (
             s.loss == "squared" and weights is not None and data.radius is None
         ):  # sum s (f - y)^2: rows times sqrt(s)
@@ -89,6 +104,15 @@ class Engine:
         if self.settings.method == "scp":
             return 1, c, 1, p
         return (2 if self.settings.method in ("conic", "admm") else 1), c, p, d
+
+    @property
+    def beta_max(self) -> float:
+        """The least beta of the zero network; kept by the program, so a solve gets it for nothing.
+
+        For 'admm' on many columns the bound from above without the cones, as in its result.
+        """
+        cones = self.settings.method != "admm" or self.data.X.shape[1] <= ADMM_CONES
+        return float(self.program.beta_max(cones))
 
     def solve(
         self, beta: float, warm: Array | None = None, kind: str | None = None, **changed: Any
@@ -238,19 +262,29 @@ class Deadline:
     """What is left of a time limit, for one solve after another; each may begin one iteration."""
 
     def __init__(self, limit: float) -> None:
-        self._end = time.monotonic() + limit
+        self.limited = limit < math.inf
+        self._end = self.now() + limit
+
+    @staticmethod
+    def now() -> float:
+        return time.monotonic()
 
     @property
     def left(self) -> float:
-        return max(self._end - time.monotonic(), 1e-3)
+        return max(self._end - self.now(), 1e-3)
 
     @property
     def over(self) -> bool:
-        return time.monotonic() >= self._end
+        return self.now() >= self._end
 
 
 def run_method(
-    engine: Engine, beta: float, warm: Array | None, asked: str, deadline: Deadline
+    engine: Engine,
+    beta: float,
+    warm: Array | None,
+    asked: str,
+    deadline: Deadline,
+    rho_start: float = -1.0,
 ) -> OptimizeResult:
     """'auto' on wide data begins with the published splitting, which is quick to good networks."""
     s, d = engine.settings, engine.data.X.shape[1]
@@ -262,7 +296,8 @@ def run_method(
         raw = engine.solve(beta, early["weights"], maxtime=deadline.left)
         raw["nit"] += early["nit"]
         return engine.result(raw, beta, "admm+conic")
-    return engine.result(engine.solve(beta, warm, maxtime=deadline.left), beta, s.method)
+    raw = engine.solve(beta, warm, maxtime=deadline.left, rho_start=rho_start)
+    return engine.result(raw, beta, s.method)
 
 
 def resolve_method(method: str, d: int, robust: bool) -> str:

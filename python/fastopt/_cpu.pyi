@@ -75,6 +75,7 @@ class Record:
 class AdmmOptions:
     rho: float
     rho_cone: float
+    rho_start: float
     tol: float
     gap_tol: float
     maxiter: int
@@ -112,6 +113,7 @@ class ReluProgram:
         cone: bool = True,
         signs: int = 2,
         single_columns: bool = False,
+        radius: _Array | None = None,
         threads: int = 0,
     ) -> None: ...
     def solve(
@@ -123,6 +125,7 @@ class ReluProgram:
         warm: _Array | None = None,
         monitor: Callable[[AdmmRecord], bool] | None = None,
     ) -> dict[str, Any]: ...
+    def beta_max(self, cones: bool = True) -> float: ...
     def dual_norm(self, theta: _Array, level: float = 0.0) -> float: ...
     def dual(self, theta: _Array, beta: float) -> float: ...
     def conjugate(self, theta: _Array) -> float: ...
@@ -134,11 +137,22 @@ class ReluProgram:
     def make_feasible(self, weights: _Array) -> _Array: ...
 
 def sample_gates(
-    X: _Array, n_gates: int, key0: int, key1: int, stream: int = 0, known: _Array | None = None
+    X: _Array,
+    n_gates: int,
+    key0: int,
+    key1: int,
+    stream: int = 0,
+    known: _Array | None = None,
+    threads: int = 0,
 ) -> _Array: ...
-def gate_patterns(X: _Array, gates: _Array) -> _Array: ...
+def gate_patterns(X: _Array, gates: _Array, threads: int = 0) -> _Array: ...
 def ascend_gates(
-    X: _Array, theta: _Array, starts: _Array, known: _Array, threads: int = 0
+    X: _Array,
+    theta: _Array,
+    starts: _Array,
+    known: _Array,
+    threads: int = 0,
+    maxtime: float = ...,
 ) -> _Array: ...
 def native_objective(
     name: str, dim: int, shift: _Array | None = None, rotation: _Array | None = None

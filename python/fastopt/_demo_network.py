@@ -22,7 +22,7 @@ from ._problem import Array
 TITLE = "digits by a two-layer ReLU network with a certificate, beside scikit-learn's MLPClassifier"
 REQUIRES: tuple[str, ...] = ("sklearn",)
 
-BETA_FRACTION = 1e-3  # of the beta from which on the network is zero
+BETA_RATIO = 1e-3  # of the beta from which on the network is zero
 GATES, QUICK_GATES = 50, 16
 GAP, QUICK_GAP = 1e-3, 1e-2
 PEERS = 3  # MLPs from different weights; one when quick
@@ -84,13 +84,12 @@ def _fit_admm(
 
     began = time.perf_counter()
     targets = 2.0 * np.eye(10)[y] - 1.0
-    # At a huge beta the zero network is optimal: this only draws the gates and measures beta_max.
-    first = admm_relu(X, targets, beta=1e300, gates=QUICK_GATES if quick else GATES, rng=seed)
     result = admm_relu(
         X,
         targets,
-        beta=BETA_FRACTION * first.beta_max,
-        gates=first.gates,
+        beta_ratio=BETA_RATIO,
+        gates=QUICK_GATES if quick else GATES,
+        rng=seed,
         gap_tol=QUICK_GAP if quick else GAP,
         record_history=True,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -46,15 +47,14 @@ class Memo:
 
     def __init__(self, compute: Callable[[Array], Any]) -> None:
         self._compute = compute
-        self._x: Array | None = None
+        self._at: bytes | None = None
         self._value: Any = None
-        self.calls = 0
 
     def __call__(self, x: Array) -> Any:
-        if self._x is None or not np.array_equal(self._x, x):
-            value = self._compute(x.copy())
-            self._x, self._value = x.copy(), value
-            self.calls += 1
+        at = x.tobytes()
+        if self._at != at:
+            self._value = self._compute(x.copy())
+            self._at = at
         return self._value
 
 
@@ -546,7 +546,9 @@ class Functions:
 
     def __init__(self, objective: Objective, constraints: list[Equality], n: int) -> None:
         self.objective, self.constraints, self.n = objective, constraints, n
-        self.m = sum(c.m for c in constraints)
+        ends = list(itertools.accumulate((c.m for c in constraints), initial=0))
+        self.m = ends[-1]
+        self._parts = [slice(*pair) for pair in itertools.pairwise(ends)]
 
     @property
     def nfev(self) -> int:
@@ -581,7 +583,4 @@ class Functions:
 
     def split(self, values: Array) -> list[Array]:
         """One array for each constraint object."""
-        if not self.constraints:
-            return []
-        ends = np.cumsum([c.m for c in self.constraints])[:-1]
-        return list(np.split(values, ends))
+        return [values[part] for part in self._parts]

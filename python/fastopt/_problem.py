@@ -182,7 +182,7 @@ def read_space(
 ) -> Space:
     """Bounds, x0 and init, consistent with each other; `dim` is a native problem's dimension."""
     if dim is None and x0 is not None:
-        dim = np.size(x0)
+        dim = np.asarray(x0).size
     if dim is None and not isinstance(init, str) and np.ndim(init) == 2:
         dim = np.shape(init)[1]
     box = read_box(bounds, integrality, dim)
@@ -223,7 +223,7 @@ def _check_infinite(box: Box, x0: Array | None, init: str | Array, hybrid: bool)
 
 def read_x0(x0: ArrayLike, box: Box) -> Array:
     """x0 as float64 (d,), inside the box."""
-    point = np.array(x0, dtype=np.float64, ndmin=1)
+    point = np.atleast_1d(np.asarray(x0, dtype=np.float64)).copy()
     if point.shape != (box.dim,):
         raise ValueError(f"x0 must be one point of {box.dim} coordinates; got shape {point.shape}.")
     outside = np.flatnonzero(~((point >= box.lower) & (point <= box.upper) & np.isfinite(point)))
@@ -238,7 +238,7 @@ def read_x0(x0: ArrayLike, box: Box) -> Array:
 
 def read_population(init: ArrayLike, box: Box) -> Array:
     """A starting population (n, d) given as an array; clipped to the box as SciPy does."""
-    points = np.array(init, dtype=np.float64)
+    points = np.asarray(init, dtype=np.float64).copy()
     if points.ndim != 2 or points.shape[1] != box.dim or not points.shape[0]:
         raise ValueError(
             f"init must be a name or an array of shape (n_particles, {box.dim}); "

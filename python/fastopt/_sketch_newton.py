@@ -278,7 +278,7 @@ def sketch_newton(
 
 def _read_x0(x0: ArrayLike) -> Array:
     try:
-        start = np.array(np.atleast_1d(np.asarray(x0, dtype=np.float64)))
+        start = np.atleast_1d(np.asarray(x0, dtype=np.float64)).copy()
     except (TypeError, ValueError):
         raise ValueError(f"x0 must be an array of real numbers; got {x0!r:.60}.") from None
     if start.ndim != 1 or start.size == 0:
@@ -304,7 +304,6 @@ def _result(raw: dict[str, Any], functions: Functions, monitor: _Monitor | None)
     full_jacobian = np.asarray(raw["jacobian"]).reshape(m, n)
     gradient, multipliers = raw["gradient"], raw["l"]
     values = functions.split(raw["c"])
-    ends = np.cumsum([c.m for c in functions.constraints])[:-1]
     constraints = functions.constraints
     with np.errstate(invalid="ignore"):  # what is not finite at x0 stays so
         lagrangian_gradient = gradient + full_jacobian.T @ multipliers
@@ -321,7 +320,7 @@ def _result(raw: dict[str, Any], functions: Functions, monitor: _Monitor | None)
         nhev=functions.objective.nhev,
         grad=gradient,
         v=functions.split(multipliers),
-        jac=np.split(full_jacobian, ends) if constraints else [],
+        jac=functions.split(full_jacobian),
         constr=[c + one.target for c, one in zip(values, constraints, strict=True)],
         constr_violation=raw["constr_violation"],
         constr_nfev=[c.nfev for c in constraints],

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._admm_relu import admm_relu
-from ._arguments import choice, real
+from ._arguments import choice, integer, real
 from ._problem import Array
 
 try:
@@ -84,41 +84,27 @@ class _ConvexReLU(BaseEstimator):  # type: ignore[misc]
 
     def _train(self, X: Array, Y: Array, sample_weight: Array | None, loss: str) -> None:
         """On merged samples; beta is a fraction of the smallest one that gives the zero network."""
-        fraction = real("beta", self.beta, above=0.0)
-        n_gates = (100 if len(X) > _MANY_SAMPLES else 50) if self.gates is None else self.gates
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        common: dict[str, Any] = {
-            "loss": loss,
-            "fit_intercept": self.fit_intercept,
-            "standardize": self.standardize,
-            "sample_weight": sample_weight,
-            "robust_eps": self.robust_eps,
-            "dtype": self.dtype,
-            "threads": self.threads,
-        }
-        # The first call only measures beta_max: at a huge beta the zero network is optimal.
-        first = admm_relu(
+        real("beta", self.beta, above=0.0)
+        if self.max_iter is not None:
+            integer("max_iter", self.max_iter, 1)
+        many = len(X) > _MANY_SAMPLES
+        self.result_ = admm_relu(
             X,
             Y,
-            beta=np.finfo(float).max / 4,
-            gates=n_gates,
-            rng=seed,
+            loss=loss,
+            beta_ratio=self.beta,
+            gates=(100 if many else 50) if self.gates is None else self.gates,
             method=self.method,
-            **common,
+            fit_intercept=self.fit_intercept,
+            standardize=self.standardize,
+            sample_weight=sample_weight,
+            robust_eps=self.robust_eps,
+            tol=self.tol,
+            maxiter=self.max_iter,
+            rng=check_random_state(self.random_state).randint(2**31 - 1),
+            dtype=self.dtype,
+            threads=self.threads,
         )
-        if first.beta_max == 0:
-            self.result_ = first
-        else:
-            self.result_ = admm_relu(
-                X,
-                Y,
-                beta=fraction * first.beta_max,
-                gates=first.gates,
-                method=self.method,
-                tol=self.tol,
-                maxiter=self.max_iter,
-                **common,
-            )
         self.n_iter_ = max(1, int(self.result_.nit))
         self.beta_ = float(self.result_.beta)
         self.network_ = self.result_.network
@@ -275,6 +261,26 @@ dtype, threads
         index = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
         labels: NDArray[Any] = self.classes_[index]
         return labels
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Share of the labels y that `predict` finds.
+
+        Raises
+        ------
+        ValueError
+            When y holds labels that `fit` has not seen: no prediction could be right.
+        """
+        check_is_fitted(self)
+        known = set(self.classes_.tolist())
+        unseen = sorted({one for one in np.ravel(y).tolist() if one not in known}, key=str)
+        if unseen:
+            shown = ", ".join(map(repr, unseen[:5])) + (", ..." if len(unseen) > 5 else "")
+            raise ValueError(
+                f"y holds labels that fit has not seen: {shown}; it was trained on "
+                f"{', '.join(map(repr, self.classes_.tolist()[:10]))}. Leave their samples out, or "
+                "train on all labels."
+            )
+        return float(super().score(X, y, sample_weight))
 
     @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Array:

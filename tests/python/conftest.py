@@ -1,6 +1,7 @@
 """What all tests share: a quiet matplotlib, fresh interpreters, named marks."""
 
 import contextlib
+import ctypes
 import os
 import pickle
 import select
@@ -17,6 +18,10 @@ import hypothesis
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# Shells start background jobs with Ctrl-C ignored, and children inherit that; it is tested here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples everywhere: a failure in one place can be repeated in another.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -47,6 +52,47 @@ def fresh_python() -> Callable[..., str]:
         return done.stdout.strip()
 
     return run
+
+
+IN_USE = """
+import ctypes as _ctypes, gc as _gc
+
+class _Mallinfo2(_ctypes.Structure):  # see malloc.h
+    _fields_ = [(name, _ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks",
+        "fordblks", "keepcost")]
+
+_mallinfo2 = _ctypes.CDLL(None).mallinfo2
+_mallinfo2.restype = _Mallinfo2
+
+def _in_use():
+    _gc.collect()
+    info = _mallinfo2()
+    return info.uordblks + info.hblkhd
+
+for _ in range(60):
+    solve()
+_before = _in_use()
+for _ in range(200):
+    solve()
+print(_in_use() - _before)
+"""
+
+
+@pytest.fixture(scope="session")
+def bytes_kept(fresh_python: Callable[..., str]) -> Callable[[str, str], int]:
+    """bytes_kept(code, name): by how much 200 calls of `solve`, which `code` defines from
+    sys.argv[1] = name, raise the number of bytes that are allocated. Python's objects count too,
+    and so do those that it keeps for reuse, some 50 kB.
+    """
+    if not hasattr(ctypes.CDLL(None), "mallinfo2"):
+        pytest.skip("asks mallinfo2, of glibc 2.33 or newer, how much is allocated")
+
+    def count(code: str, name: str) -> int:
+        code = textwrap.dedent(code) + IN_USE
+        return int(fresh_python(code, name, timeout=300, PYTHONMALLOC="malloc"))
+
+    return count
 
 
 CHILD_LIMIT = 30.0  # seconds for a forked child

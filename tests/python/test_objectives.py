@@ -414,6 +414,22 @@ def test_a_tensor_that_requires_grad_brings_the_advice_to_detach():
         cbo(from_torch(lambda x: x @ weight), BOX, **QUICK)
 
 
+def test_results_export_by_dlpack_and_tensors_are_arguments():
+    torch = pytest.importorskip("torch")
+    bounds = torch.tensor(BOX, dtype=torch.float64)
+    start = torch.tensor(TARGET, dtype=torch.float32)
+    result = cbo(bowl, bounds, x0=start, **QUICK)
+    assert result.x.tobytes() == cbo(bowl, BOX, x0=start.numpy(), **QUICK).x.tobytes()
+    cloud = torch.from_numpy(result.population)
+    assert cbo(bowl, bounds, init=cloud, **QUICK).fun < 1e-10
+    for name in ("x", "population", "population_energies", "consensus"):
+        array = result[name]
+        tensor = torch.from_dlpack(array)
+        assert tensor.data_ptr() == array.ctypes.data  # the memory of the core, not a copy
+        del result[name], array
+        assert torch.isfinite(tensor).all()  # which the tensor keeps alive
+
+
 def test_jax_functions():
     jax = pytest.importorskip("jax")
     from fastopt.jax import from_jax

@@ -243,7 +243,7 @@ def test_many_solves_in_threads_of_the_user():
 # ---- memory and references ---------------------------------------------------------------------
 
 LEAKS = """
-import gc, resource, sys
+import sys
 import numpy as np, scipy.sparse as sp
 from scipy.optimize import LinearConstraint, rosen, rosen_der, rosen_hess
 from fastopt import SketchOperator, lstsq, sketch, sketch_newton
@@ -292,23 +292,6 @@ solves = {
     "gram": lambda: WeightedGram(A, np.ones(2000), 1.0) @ np.ones(40),
 }
 solve = solves[sys.argv[1]]
-
-def resident():
-    gc.collect()
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
-
-def after(count):
-    for _ in range(count):
-        solve()
-    return resident()
-
-# The allocator's own ups and downs reach 1 MB or 2; the least of three is free of most.
-after(150)
-early = min(after(40) for _ in range(3))
-after(400)
-late = min(after(40) for _ in range(3))
-print(late - early)
 """
 LEAK_NAMES = [
     "dense", "infeasible", "ldl", "sketch-pcg", "csr", "nystrom", "products", "stopped",
@@ -317,11 +300,9 @@ LEAK_NAMES = [
 
 
 @pytest.mark.slow_under_asan
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/statm")
 @pytest.mark.parametrize("name", LEAK_NAMES)
-def test_memory_stays(name, fresh_python):
-    grown = int(fresh_python(LEAKS, name, timeout=300))
-    assert grown < 2_000_000  # an 8 kB array left behind by each solve would make 4 MB
+def test_memory_stays(name, bytes_kept):
+    assert bytes_kept(LEAKS, name) < 200_000  # 1 kB left behind by each solve
 
 
 class Referenced:

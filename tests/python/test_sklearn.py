@@ -84,6 +84,54 @@ def test_errors():
         ConvexReLUClassifier().fit(X, y, sample_weight=np.zeros(len(X)))
 
 
+@pytest.mark.parametrize(
+    ("seen", "asked", "message"),
+    [
+        ([0, 1, 2], [0, 1, 7], r"labels that fit has not seen: 7; it was trained on 0, 1, 2"),
+        (["a", "b", "c"], ["a", "d", "e"], r"not seen: 'd', 'e'; it was trained on 'a', 'b', 'c'"),
+        ([0, 1, 1], ["0", "1", "1"], r"not seen: '0', '1'; it was trained on 0, 1"),
+        ([True, False, True], [2, 2, 2], r"not seen: 2"),
+    ],
+    ids=str,
+)
+def test_labels_unseen_at_score(seen, asked, message):
+    """They were counted as errors of the model, in silence."""
+    X, y = load_iris(return_X_y=True)
+    seen, asked = np.array(seen), np.array(asked)
+    model = ConvexReLUClassifier(gates=5, random_state=0).fit(X, seen[y])
+    with pytest.raises(ValueError, match=message):
+        model.score(X, asked[y])
+    weights = np.linspace(0, 1, len(X))
+    assert model.score(X, seen[y], weights) == pytest.approx(
+        np.average(model.predict(X) == seen[y], weights=weights)
+    )
+    assert model.score(X[y == 0], seen[y[y == 0]]) > 0.9  # fewer labels than fit saw are fine
+
+
+@pytest.mark.parametrize("model", [ConvexReLUClassifier, ConvexReLURegressor])
+def test_bad_input(model):
+    X, y = load_iris(return_X_y=True)
+    bad = X.copy()
+    bad[3, 1] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        model().fit(bad, y)
+    with pytest.raises(ValueError, match="infinity"):
+        model().fit(X, np.where(y == 1, np.inf, y))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        model().fit(X, y[:-1])
+    with pytest.raises(ValueError, match="0 sample"):
+        model().fit(X[:0], y[:0])
+    with pytest.raises(ValueError, match=r"gates must have the shape \(n_gates, 5\)"):
+        model(gates=np.ones((3, 2))).fit(X, y)
+    with pytest.raises(ValueError, match="max_iter must be an integer >= 1"):
+        model(max_iter=0).fit(X, y)
+    fitted = model(gates=5, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="NaN"):
+        fitted.predict(bad)
+    with pytest.raises(ValueError, match="3 features, but"):
+        fitted.predict(X[:, :3])
+
+
 def test_regression_with_many_outputs():
     X, Y = make_regression(200, 5, n_targets=2, noise=1.0, random_state=0)
     model = ConvexReLURegressor(random_state=0).fit(X, Y)
