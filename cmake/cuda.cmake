@@ -1,4 +1,4 @@
-# The CUDA backend: nvcc compiles csrc/backend/cuda.cu and csrc/kernels.cu. cuBLAS and cuSOLVER come from
+# The CUDA backend: nvcc compiles the .cu files of csrc. cuBLAS and cuSOLVER come from
 # the toolkit, or from the wheels nvidia-cublas and nvidia-cusolver, which hold versioned libraries only.
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
@@ -24,7 +24,8 @@ if(NOT FASTOPT_CUBLAS_INCLUDE OR NOT FASTOPT_CUBLAS OR NOT FASTOPT_CUSOLVER)
 endif()
 
 # No fused multiply-adds: the same bits as the CPU. Spilled registers and local memory are errors.
-add_library(fastopt_cuda OBJECT csrc/backend/cuda.cu csrc/kernels.cu)
+add_library(fastopt_cuda OBJECT csrc/backend/cuda.cu csrc/kernels.cu csrc/admm_relu/admm_steps.cu
+            csrc/admm_relu/paper_steps.cu)
 target_include_directories(fastopt_cuda PUBLIC csrc)
 target_include_directories(fastopt_cuda SYSTEM PRIVATE ${FASTOPT_CUBLAS_INCLUDE})
 target_compile_options(

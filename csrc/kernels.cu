@@ -15,12 +15,6 @@ constexpr index_t block_least_rows = 64;
 constexpr index_t polarize_blocks = 128;
 constexpr std::size_t shared_doubles = block_size * sizeof(double);
 
-// One launch on the queue's stream, enough threads for `items`.
-template <class... Params, class... Args>
-void over(Queue& queue, index_t items, void (*kernel)(Params...), Args... args) {
-    if (items > 0) launch(queue.stream(), blocks_for(items), block_size, 0, kernel, args...);
-}
-
 template <class T> MoveArguments<T> arguments(const Move<T>& m, index_t n) {
     return {m.x,
             m.center,

@@ -33,8 +33,8 @@ void cone_projection(benchmark::State& state, bool warm) {
     const index_t n = state.range(0), d = state.range(1);
     const auto x = normals(n * d, 1), h = normals(d, 2), first = normals(d, 3);
     const auto gates = gate_patterns(n, d, x.data(), h);
-    const ConeProjector cones(n, d, 1, x.data(), gates.data(), 1);
-    std::vector<ActiveSet> sets(1);
+    ConeProjector cones(n, d, 1, x.data(), gates.data(), 1);
+    ActiveSets sets(1);
     std::vector<double> r(first), v(static_cast<std::size_t>(d)), norm(1);
     std::mt19937_64 source(4);
     std::normal_distribution<double> normal(0, 0.01);

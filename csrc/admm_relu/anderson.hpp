@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "backend/backend.hpp"
+#include "admm_relu/admm_steps.hpp"
 
 namespace fastopt {
 
@@ -12,20 +12,20 @@ template <class T> class Anderson {
   public:
     // The state has two segments, of n1 and n2 numbers, whose inner products have weights of their
     // own.
-    Anderson(index_t n1, index_t n2, index_t memory);
+    Anderson(index_t n1, index_t n2, index_t memory, int threads = 1,
+             std::shared_ptr<Queue> queue = make_queue());
 
     // r <- the next point, from r and rn = map(r). Returns false when it fell back.
     bool next(T* r, const T* rn, double weight1, double weight2);
     void clear();
 
   private:
-    double inner(const T* a, const T* b, double w1, double w2) const;
-
+    AdmmSteps steps_;
     index_t n1_, n2_, memory_, count_ = 0, head_ = 0;
     bool started_ = false;
     double accepted_ = 0;      // ||g|| of the last accepted point
-    Buffer<T> g_, rn_;         // of the last accepted point: residual and plain step
-    Buffer<T> dg_, dr_;        // differences of residuals and of plain steps (memory rows)
+    Array<T> g_, rn_;          // of the last accepted point: residual and plain step
+    Array<T> dg_, dr_;         // differences of residuals and of plain steps (memory rows)
     std::vector<double> gram_; // <dg_i, dg_j>
 };
 

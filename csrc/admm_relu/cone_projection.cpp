@@ -1,3 +1,4 @@
+// The projection on the cones, on the CPU.
 #include "admm_relu/cone_projection.hpp"
 
 #include <algorithm>
@@ -32,13 +33,16 @@ struct ConeProjector::Scratch { // one for each thread: project calls no other p
 };
 
 ConeProjector::ConeProjector(index_t n, index_t d, index_t n_gates, const double* x,
-                             const double* gates, int threads, std::vector<double> radius)
-    : n_(n), d_(d), p_(n_gates), threads_(threads), x_(checked_product(n, d)),
-      sign_(checked_product(n_gates, n)), radius_(std::move(radius)) {
+                             const double* gates, int threads, std::vector<double> radius,
+                             std::shared_ptr<Queue> queue)
+    : n_(n), d_(d), p_(n_gates), threads_(threads), steps_(std::move(queue), threads),
+      x_(steps_.queue(), checked_product(n, d)), sign_(checked_product(n_gates, n)), gates_(gates),
+      radius_(std::move(radius)) {
+    double* unit = x_.data();
     for (index_t j = 0; j < n; ++j) {
         const double length = norm2(d, x + j * d);
         if (!radius_.empty()) inverse_length_.push_back(length > 0 ? 1 / length : 1.0);
-        for (index_t k = 0; k < d; ++k) x_[j * d + k] = length > 0 ? x[j * d + k] / length : 0.0;
+        for (index_t k = 0; k < d; ++k) unit[j * d + k] = length > 0 ? x[j * d + k] / length : 0.0;
     }
     parallel_for(n_gates, threads, [&](index_t i) {
         for (index_t j = i * n; j < (i + 1) * n; ++j) sign_[j] = 2 * gates[j] - 1;
@@ -57,7 +61,8 @@ bool ConeProjector::add(index_t gate, index_t row, const double* v, ActiveSet& s
     const index_t k = s.size(), d = d_;
     if (k >= d) return false;
     const double sign = sign_[gate * n_ + row];
-    for (index_t i = 0; i < d; ++i) w.row[i] = sign * x_[row * d + i];
+    const double* unit = x_.data() + row * d;
+    for (index_t i = 0; i < d; ++i) w.row[i] = sign * unit[i];
     if (!radius_.empty()) {
         for (index_t i = 0; i < d; ++i)
             w.row[i] -= std::copysign(radius_[i] * inverse_length_[row], v[i]);
@@ -222,8 +227,8 @@ void ConeProjector::refine(index_t gate, const double* r, ActiveSet& s, double* 
     }
 }
 
-void ConeProjector::project(index_t count, const double* r, double level,
-                            std::vector<ActiveSet>& sets, double* v, double* norm) const {
+void ConeProjector::project(index_t count, const double* r, double level, ActiveSets& sets,
+                            double* v, double* norm) {
     const index_t d = d_, n = n_;
     Pause pause;
     parallel_for((count + group - 1) / group, threads_, [&](index_t b) {
@@ -284,6 +289,12 @@ std::vector<double> ConeProjector::face_basis(const ActiveSet& set) const {
         left[i] = -1;
     }
     return out;
+}
+
+double ConeProjector::worst_violation(index_t count, const double* v) {
+    std::vector<double> worst(static_cast<std::size_t>(count));
+    parallel_for(count, threads_, [&](index_t b) { worst[b] = violation(b % p_, v + b * d_); });
+    return *std::max_element(worst.begin(), worst.end());
 }
 
 double ConeProjector::violation(index_t gate, const double* v) const {

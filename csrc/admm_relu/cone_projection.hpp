@@ -14,7 +14,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "backend/backend.hpp"
+#include "admm_relu/admm_steps.hpp"
 #include "core/types.hpp"
 
 namespace fastopt {
@@ -31,24 +31,57 @@ struct ActiveSet {
     index_t size() const { return static_cast<index_t>(rows.size()); }
 };
 
+// The active sets of many blocks. Copies are independent of each other.
+struct ActiveSets {
+    explicit ActiveSets(index_t count = 0)
+        : blocks(count), on_host(kernels_on_host() ? static_cast<std::size_t>(count) : 0) {}
+    ActiveSets(const ActiveSets& o)
+        : blocks(o.blocks), on_host(o.on_host), counts(o.counts.clone()), rows(o.rows.clone()),
+          mu(o.mu.clone()), q(o.q.clone()), r(o.r.clone()) {}
+    ActiveSets(ActiveSets&&) = default;
+    ActiveSets& operator=(ActiveSets&&) = default;
+
+    index_t blocks;
+    std::vector<ActiveSet> on_host; // where kernels run there
+    ActiveSet& operator[](index_t b) { return on_host[static_cast<std::size_t>(b)]; }
+    const ActiveSet& operator[](index_t b) const { return on_host[static_cast<std::size_t>(b)]; }
+
+    // The number of active rows of each block; empty when nothing was projected yet.
+    std::vector<index_t> sizes() const {
+        std::vector<index_t> out;
+        for (const ActiveSet& set : on_host) out.push_back(set.size());
+        if (counts.size()) out.assign(counts.fetch(), counts.mirror() + counts.size());
+        return out;
+    }
+
+    // Elsewhere, made by the projector: |S|, and with room for d rows each rows, mu, q, r.
+    Array<index_t> counts, rows;
+    Array<double> mu, q, r;
+};
+
 class ConeProjector {
   public:
-    // X (n x d) and D (P x n) are read here only.
+    // X (n x d) and D (P x n), where the kernels run, are read here only; D is kept on CUDA.
     ConeProjector(index_t n, index_t d, index_t n_gates, const double* x, const double* gates,
-                  int threads, std::vector<double> radius = {});
+                  int threads, std::vector<double> radius = {},
+                  std::shared_ptr<Queue> queue = make_queue());
 
     // For blocks b = 0 .. count - 1 (gate b % P) of length d: v_b = Proj_K(r_b) and its norm; zero
     // when the norm is at most `level`, which is often proved without a look at all the rows.
-    void project(index_t count, const double* r, double level, std::vector<ActiveSet>& sets,
-                 double* v, double* norm) const;
+    void project(index_t count, const double* r, double level, ActiveSets& sets, double* v,
+                 double* norm);
 
-    // An orthonormal basis (rows, (d - |S|) x d) of the face {v : N_S v = 0}.
+    // The largest violation (below) of count blocks.
+    double worst_violation(index_t count, const double* v);
+
+    // On the CPU: an orthonormal basis (rows, (d - |S|) x d) of the face {v : N_S v = 0}.
     std::vector<double> face_basis(const ActiveSet& set) const;
 
-    // max_j (e'|v| - (E_i X v)_j) / (||x_j|| ||v||) for one block, at least 0.
+    // On the CPU: max_j (e'|v| - (E_i X v)_j) / (||x_j|| ||v||) for one block, at least 0.
     double violation(index_t gate, const double* v) const;
 
     index_t d() const { return d_; }
+    AdmmSteps& steps() { return steps_; }
 
   private:
     struct Scratch;
@@ -67,8 +100,12 @@ class ConeProjector {
 
     index_t n_, d_, p_;
     int threads_;
-    Buffer<double> x_;                            // unit rows (zero rows stay zero)
-    Buffer<double> sign_;                         // E (P x n)
+    AdmmSteps steps_;
+    Array<double> x_;                             // unit rows (zero rows stay zero); CUDA: columns
+    Buffer<double> sign_;                         // E (P x n), on the CPU
+    const double* gates_;                         // D (P x n)
+    Array<double> xv_, work_;                     // CUDA: X v, and rows of d numbers, of each block
+    Array<index_t> candidates_;                   // CUDA: of each block
     std::vector<double> radius_, inverse_length_; // e (d) and 1 / ||x_j||, or empty
 };
 

@@ -1,13 +1,14 @@
 // The design of the convex program and the linear system that it leads to, without ever storing
 // F = [D_1 X .. D_P X, -D_1 X .. -D_P X] (`signs` = 2) or F = [D_1 X .. D_P X] (`signs` = 1).
 //
-// Layouts: weights (signs, c, P, d), predictions (c, n), gates D (P, n) of 0 and 1.
+// Layouts: weights (signs, c, P, d), predictions (c, n), gates D (P, n) of 0 and 1. Pointers point
+// where the kernels run.
 #pragma once
 
-#include <functional>
+#include <memory>
 
+#include "admm_relu/admm_steps.hpp"
 #include "admm_relu/symmetric.hpp"
-#include "backend/backend.hpp"
 #include "core/types.hpp"
 
 namespace fastopt {
@@ -17,7 +18,7 @@ template <class T> class Design {
   public:
     // Keeps the pointers: X (n x d), D (P x n).
     Design(index_t n, index_t d, index_t n_gates, index_t c, const T* x, const T* gates,
-           int threads);
+           int threads, std::shared_ptr<Queue> queue = make_queue());
 
     void forward(const T* e, T* z); // z_k = sum_i D_i X e_ki: 2 n P d c flops
     void adjoint(const T* q, T* g); // g_ki = X' D_i q_k: 2 n P d c flops
@@ -35,14 +36,52 @@ template <class T> class Design {
     index_t n_gates() const { return p_; }
     index_t c() const { return c_; }
     index_t half() const { return c_ * p_ * d_; } // length of (c, P, d)
-    int threads() const { return threads_; }
+    const T* x() const { return x_; }
+    const T* gates() const { return gates_; }
+    int threads() const { return steps_.threads(); }
+    AdmmSteps& steps() { return steps_; }
 
   private:
     index_t n_, d_, p_, c_;
     const T *x_, *gates_;
+    AdmmSteps steps_;
     int threads_;
-    Buffer<T> work_; // (c P, n), or (c, n) for one column
+    Array<T> work_; // (c P, n), or (c, n) for one column
 };
+
+// The dense system I + s H, H = Fh Fh' or Fh' Fh, solved again and again for changing s: by an
+// explicit inverse, on the CPU beyond an order of 4096 by the Cholesky factor.
+template <class T> class GramSystem {
+  public:
+    GramSystem() = default;
+    GramSystem(Design<T>& design, bool of_rows);
+
+    void factorise(double s);       // BackendError when I + s H is not definite in this precision
+    void solve(const T* rhs, T* x); // c right-hand sides, rows
+
+  private:
+    Design<T>* design_ = nullptr;
+    index_t size_ = 0;
+    bool explicit_inverse_ = false;
+    Array<T> matrix_;    // CPU: strict upper triangle H, lower factor or inverse; CUDA: lower H
+    Array<T> inverse_;   // CUDA: both triangles
+    Buffer<T> diagonal_; // CPU: of H
+    SymmetricProduct<T> product_;
+};
+
+// The same, Fh' Fh only, without storing H.
+template <class T> class IterativeSystem {
+  public:
+    virtual ~IterativeSystem() = default;
+    virtual void factorise(double s) = 0; // the preconditioner
+    // From x. `tolerance`: of the residual, relative to the right-hand side.
+    virtual void solve(const T* rhs, T* x, double tolerance) = 0;
+    index_t iterations = 0;
+};
+// Conjugate gradients with the gates' own blocks as the preconditioner; on the CPU only.
+template <class T> std::unique_ptr<IterativeSystem<T>> conjugate_gradients(Design<T>& design);
+
+[[noreturn]] void not_definite(); // the BackendError of factorise
 
 // Projection on the graph of F: given (a, b), the u that minimises
 //     ||u - a||^2 + gamma ||F u - b||^2,   and zeta = F u.
@@ -61,29 +100,22 @@ template <class T> class GraphProjection {
     enum class Form { rows, columns, iterative };
     Form form() const { return form_; }
     index_t factorisations() const { return factorisations_; }
-    index_t cg_iterations() const { return cg_iterations_; }
+    index_t cg_iterations() const;
 
   private:
     void factorise();
-    void solve(const T* rhs, T* x); // with the inverse or the factor
-    void cg(const T* rhs, T* x, double tolerance);
-    void apply(const T* x, T* y); // y = (I + s Fh'Fh) x
 
     Design<T>& design_;
     int signs_;
     Form form_;
     index_t size_ = 0;
-    bool explicit_inverse_ = false;
     double gamma_ = -1;
-    index_t factorisations_ = 0, cg_iterations_ = 0;
-    Buffer<T> matrix_;   // strict upper triangle: the Gram matrix; lower: factor or inverse
-    Buffer<T> diagonal_; // of the Gram matrix
-    SymmetricProduct<T> product_;
-    Buffer<T> e_, f_, g_, z_; // work
-    Buffer<T> target_;        // Fh'b
+    index_t factorisations_ = 0;
+    GramSystem<T> system_;
+    Array<T> e_, f_, g_, z_; // work
+    Array<T> target_;        // Fh'b
     const T* fixed_ = nullptr;
-    Buffer<T> blocks_; // preconditioner: a Cholesky factor for each gate
-    Buffer<T> delta_;  // the last solution, where the next one starts
+    std::unique_ptr<IterativeSystem<T>> iterative_; // from the last solution, in f, on
 };
 
 } // namespace fastopt

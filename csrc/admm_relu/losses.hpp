@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "admm_relu/admm_steps.hpp"
 #include "core/types.hpp"
 
 namespace fastopt {
@@ -17,9 +18,11 @@ class Loss {
   public:
     // y (c, n): targets; -1 and 1 for logistic and hinges; rows of probabilities for softmax.
     // `parameter`: the corner of huber, the level of quantile. Weights may be empty (all one).
-    Loss(LossKind kind, index_t n, index_t c, std::vector<double> y, std::vector<double> weights,
-         double parameter, int threads);
+    Loss(LossKind kind, index_t n, index_t c, const std::vector<double>& y,
+         const std::vector<double>& weights, double parameter, int threads,
+         std::shared_ptr<Queue> queue = make_queue());
 
+    // z, t, r, h: where the kernels run.
     double value(const double* z) const;
     void gradient(const double* z, double* t) const; // t in dL(z)
     double conjugate(const double* t) const;
@@ -31,18 +34,23 @@ class Loss {
     bool smooth() const { return kind_ != LossKind::hinge && kind_ != LossKind::quantile; }
     double typical_curvature() const; // the penalty to start from
     LossKind kind() const { return kind_; }
-    const std::vector<double>& y() const { return y_; }
+    bool curved() const { return smooth() && kind_ != LossKind::softmax; }
+    const double* y() const { return y_.mirror(); } // the host's
+    const Array<double>& targets() const { return y_; }
     index_t size() const { return n_ * c_; }
-    double weight(index_t j) const { return weights_.empty() ? 1.0 : weights_[j]; }
+    double weight(index_t j) const { return weights_.size() ? weights_.mirror()[j] : 1.0; }
+    AdmmSteps& steps() const { return steps_; }
 
   private:
     template <class F> double sum_rows(F f) const;
 
     LossKind kind_;
     index_t n_, c_;
-    std::vector<double> y_, weights_;
     double parameter_;
     int threads_;
+    Array<double> y_, weights_;
+    mutable AdmmSteps steps_;    // with room for partial sums
+    mutable Array<double> rows_; // CUDA: rows of softmax
 };
 
 LossKind loss_kind(const std::string& name); // throws for an unknown name

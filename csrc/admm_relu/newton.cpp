@@ -1,4 +1,5 @@
-// A Newton step for the program restricted to its active blocks and the faces they lie on:
+// On the CPU: a Newton step for the program restricted to its active blocks and the faces they lie
+// on:
 //     H s = -(Z'F_A' L'(F v) + beta t/|t|),
 //     H   =  Z'F_A' L'' F_A Z + beta blkdiag((I - t t'/|t|^2) / |t|),   t = Z'v,
 // where Z_b is a basis of the null space of the active rows of block b.
@@ -24,7 +25,7 @@ struct ActiveBlock {
 } // namespace
 
 bool newton_direction(Program& program, double beta, const double* v, const double* z,
-                      const std::vector<ActiveSet>& sets, double* next) {
+                      const ActiveSets& sets, double* next) {
     const ProgramShape& s = program.shape;
     const index_t n = s.n, w = s.width(), d = s.d, per_output = s.half() / (w * s.c);
     const index_t cap = std::max<index_t>(n, 1000);

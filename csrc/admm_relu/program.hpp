@@ -36,11 +36,12 @@ struct ProgramShape {
 
 class Program {
   public:
-    // Keeps the pointers: X (n x d), gates D (P x n). `radius` (d): of a robust program, else
-    // empty.
+    // Keeps the host's pointers: X (n x d), gates D (P x n). `radius` (d): of a robust program,
+    // else empty; on the CPU only. It lives in the queue of its loss.
     Program(const ProgramShape& shape, const double* x, const double* gates, Loss loss, int threads,
             const std::vector<double>& radius = {});
 
+    // Arrays are where the kernels run.
     double value(const double* z) const;             // L(z)
     void gradient(const double* z, double* t) const; // a dual point in dL(z)
     double conjugate(const double* t) const;         // L*(t)
@@ -48,7 +49,7 @@ class Program {
     double objective(const double* v, double beta, double* z);
     void predict(const double* v, double* z);   // z = F v
     void pull_back(const double* t, double* g); // g = F't
-    double penalty(const double* v) const;      // sum ||v_b||
+    double penalty(const double* v);            // sum ||v_b||
     // max_b ||Proj_K(-F't)_b||: at most beta exactly when t is dual feasible.
     double dual_norm(const double* t, double level);
     // The same without the cones: no less, and cheap in many columns.
@@ -68,12 +69,14 @@ class Program {
     const Loss loss;
     const std::unique_ptr<const RobustLoss> robust; // null: no perturbations
     const std::vector<double> ones;                 // the design of a robust program
+    AdmmSteps steps;
+    const Input<double> kernel_x, kernel_gates;
     Design<double> design;
     ConeProjector& cones(); // made when first asked for
     // The active rows of the last dual norm, one set for each block: where the next one starts.
-    std::vector<ActiveSet>& dual_sets() { return dual_sets_; }
+    ActiveSets& dual_sets() { return dual_sets_; }
     int threads() const { return threads_; }
-    const double* x() const { return x_; }
+    const double* x() const { return x_; } // the host's
     const double* gates() const { return gates_; }
 
   private:
@@ -81,9 +84,8 @@ class Program {
     int threads_;
     std::vector<double> radius_;
     std::unique_ptr<ConeProjector> cones_;
-    std::vector<ActiveSet> dual_sets_;
-    Buffer<double> work_, projected_, turned_;
-    std::vector<double> norm_, scaled_;
+    ActiveSets dual_sets_;
+    Array<double> work_, projected_, turned_, norm_, scaled_;
     double beta_max_ = -1;
 };
 
@@ -163,23 +165,22 @@ template <class T> class SplittingSolver {
   private:
     struct State;
     Program& program_;
-    Buffer<T> x_, gates_;
+    Array<T> x_, gates_;
     std::unique_ptr<Design<T>> design_;
     std::unique_ptr<GraphProjection<T>> graph_;
     double last_rv_ = 0, last_rz_ = 0; // the penalties at the end of the last solve
-    std::vector<ActiveSet> last_sets_; // and the active rows of its last iterate
+    ActiveSets last_sets_;             // and the active rows of its last iterate
 };
 
 // The published splitting: a constraint variable for each cone row (paper_admm.cpp).
 template <class T> class PaperSolver {
   public:
-    PaperSolver(Program& program, index_t max_dense);
+    PaperSolver(Program& program, index_t max_dense) : program_(program), max_dense_(max_dense) {}
     AdmmResult solve(double beta, const AdmmOptions& options, const double* warm,
                      AdmmMonitor& monitor);
 
   private:
     Program& program_;
-    Buffer<T> x_, gates_;
     index_t max_dense_;
 };
 
@@ -187,6 +188,6 @@ template <class T> class PaperSolver {
 // resulting r = prox argument decreases. `sets` are the active rows of each block (empty without
 // cones); returns the direction's end point in `next`, false when there is no step.
 bool newton_direction(Program& program, double beta, const double* v, const double* z,
-                      const std::vector<ActiveSet>& sets, double* next);
+                      const ActiveSets& sets, double* next);
 
 } // namespace fastopt

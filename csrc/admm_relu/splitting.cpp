@@ -6,11 +6,11 @@
 // (2v - r, 2z - r_z) on the graph of F. v gives a true upper bound, L'(F u) a lower one.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "admm_relu/anderson.hpp"
 #include "admm_relu/program.hpp"
 #include "core/clock.hpp"
-#include "core/parallel.hpp"
 
 namespace fastopt {
 namespace {
@@ -21,33 +21,31 @@ constexpr double newton_radius = 1e-2; // ||u - v|| / ||v|| below which Newton i
 constexpr int newton_steps = 10;
 constexpr double warm_newton = 10; // price of Newton steps that a warm start is worth
 
-double distance(index_t n, const double* a, const double* b) {
-    double sum = 0;
-    for (index_t i = 0; i < n; ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
-    return std::sqrt(sum);
-}
-double length(index_t n, const double* a) { return std::sqrt(dot(n, a, a)); }
-
 } // namespace
 
 template <class T> struct SplittingSolver<T>::State {
     State(Program& p, const AdmmOptions& o, double b, bool split_loss)
-        : program(p), options(o), beta(b), size(p.shape.size()), m(p.shape.predictions()),
-          split(split_loss ? m : 0), r(size + split), rn(size + split), a(size), target(m), u(size),
-          turned(p.robust ? 2 * size : 0), zeta(m), v(size), v_prev(size), z(m), z_prev(m),
-          u64(size), zeta64(m), r64(size + split), fz(m), theta(p.shape.dual_size()), trial(size),
-          best(size), polished(size), norm(static_cast<std::size_t>(p.shape.blocks())),
-          sets(p.shape.cone ? static_cast<std::size_t>(p.shape.blocks()) : 0) {}
+        : program(p), steps(p.steps), options(o), beta(b), size(p.shape.size()),
+          m(p.shape.predictions()), split(split_loss ? m : 0), r(numbers(size + split)),
+          rn(numbers(size + split)), a(numbers(size)), target(numbers(m)), u(numbers(size)),
+          turned(numbers(p.robust ? 2 * size : 0)), zeta(numbers(m)), v(doubles(size)),
+          v_prev(doubles(size)), z(doubles(m)), z_prev(doubles(m)), zeta64(doubles(m)),
+          r64(doubles(size + split)), fz(doubles(m)), theta(doubles(p.shape.dual_size())),
+          trial(doubles(size)), best(doubles(size)), polished(doubles(size)),
+          norm(doubles(p.shape.blocks())), sets(p.shape.cone ? p.shape.blocks() : 0) {}
+
+    Array<T> numbers(index_t n) const { return steps.template array<T>(n); }
+    Array<double> doubles(index_t n) const { return steps.template array<double>(n); }
 
     Program& program;
+    AdmmSteps& steps;
     const AdmmOptions& options;
     const double beta;
     const index_t size, m, split; // weights; predictions; predictions when the loss is split
     double rv = 1, rz = 1;
-    Buffer<T> r, rn, a, target, u, turned, zeta;
-    Buffer<double> v, v_prev, z, z_prev, u64, zeta64, r64, fz, theta, trial, best, polished;
-    std::vector<double> norm;
-    std::vector<ActiveSet> sets;
+    Array<T> r, rn, a, target, u, turned, zeta;
+    Array<double> v, v_prev, z, z_prev, zeta64, r64, fz, theta, trial, best, polished, norm;
+    ActiveSets sets;
     double best_fun = unlimited, best_dual = -unlimited;
     std::vector<double> best_theta;
     std::uint64_t signature = 0;
@@ -57,60 +55,53 @@ template <class T> struct SplittingSolver<T>::State {
     bool certified() const { return gap() <= options.gap_tol * std::abs(best_fun); }
 
     // v = shrink(Proj_K(r), beta/rv)
-    void prox(const double* from, double* to, std::vector<ActiveSet>& active) {
+    void prox(const double* from, double* to, ActiveSets& active) {
         const ProgramShape& s = program.shape;
         const index_t w = s.width(), nb = s.blocks();
         const double level = beta / rv;
-        if (s.cone) program.cones().project(nb, from, level, active, to, norm.data());
-        for (index_t b = 0; b < nb; ++b) {
-            if (!s.cone) {
-                norm[b] = length(w, from + b * w);
-                std::copy(from + b * w, from + (b + 1) * w, to + b * w);
-            }
-            const double factor = norm[b] > level ? 1 - level / norm[b] : 0.0;
-            for (index_t i = 0; i < w; ++i) to[b * w + i] *= factor;
-        }
+        if (s.cone)
+            program.cones().project(nb, from, level, active, to, norm.data());
+        else
+            steps.block_norms(nb, w, from, norm.data());
+        steps.shrink(nb, w, level, norm.data(), s.cone ? to : from, to);
     }
 
-    // Which blocks and rows are active, as one number; counts how long it stayed.
+    // Counts how long the active blocks and rows stayed the same.
     void watch() {
-        std::uint64_t h = 1469598103934665603u;
-        const auto mix = [&h](std::uint64_t x) { h = (h ^ x) * 1099511628211u; };
-        for (std::size_t b = 0; b < norm.size(); ++b) {
-            if (!(norm[b] > beta / rv)) continue;
-            mix(b + 1);
-            if (!sets.empty())
-                for (const index_t row : sets[b].rows) mix(static_cast<std::uint64_t>(row) << 20);
-        }
-        settled = h == signature ? settled + 1 : 0;
-        signature = h;
+        const std::uint64_t now =
+            steps.signature(program.shape.blocks(), norm.data(), beta / rv, sets);
+        settled = now == signature ? settled + 1 : 0;
+        signature = now;
     }
 
-    double take(const double* candidate) { // remembers the best feasible weights
-        const double fun = program.objective(candidate, beta, fz.data());
+    double take(const Array<double>& candidate) { // remembers the best feasible weights
+        const double fun = program.objective(candidate.data(), beta, fz.data());
         if (fun < best_fun) {
             best_fun = fun;
-            std::copy(candidate, candidate + size, best.data());
+            steps.copy(size, candidate.data(), best.data());
         }
         return fun;
     }
 
     // The dual value that a prediction's gradient certifies, or theta. -F'theta is near rv (r - v),
     // so the rows active in r are where its projection starts.
-    void bound(const double* prediction, const std::vector<ActiveSet>& active) {
+    void bound(const double* prediction, const ActiveSets& active) {
         program.gradient(prediction, theta.data());
         bound(active);
     }
-    void bound(const std::vector<ActiveSet>& active) {
-        program.dual_sets() = active;
-        for (ActiveSet& set : program.dual_sets())
+    void bound(const ActiveSets& active) {
+        ActiveSets& sets_of_dual = program.dual_sets();
+        sets_of_dual = ActiveSets(active);
+        for (ActiveSet& set : sets_of_dual.on_host)
             for (double& mu : set.mu) mu *= rv;
+        steps.scale(sets_of_dual.mu.size(), rv, sets_of_dual.mu.data(), sets_of_dual.mu.data());
         keep(program.dual(theta.data(), beta));
     }
     void keep(double value) {
         if (value > best_dual) {
             best_dual = value;
-            best_theta.assign(theta.data(), theta.data() + theta.size());
+            const double* t = theta.fetch();
+            best_theta.assign(t, t + theta.size());
         }
     }
 
@@ -119,26 +110,28 @@ template <class T> struct SplittingSolver<T>::State {
         program.predict(at, fz.data());
         program.gradient(fz.data(), theta.data());
         program.pull_back(theta.data(), out);
-        for (index_t i = 0; i < size; ++i) out[i] = at[i] - out[i] / rv;
+        steps.gradient_step(size, rv, at, out);
     }
 
     // Flops of a Newton step on the active faces of v, in iterations.
     double newton_price() const {
         const ProgramShape& s = program.shape;
         const index_t w = s.width();
+        const double* length = norm.fetch();
+        const std::vector<index_t> rows = sets.sizes();
         double columns = 0;
         for (index_t b = 0; b < s.blocks(); ++b)
-            if (norm[b] > beta / rv) columns += w - (sets.empty() ? 0 : sets[b].size());
+            if (length[b] > beta / rv) columns += w - (rows.empty() ? 0 : rows[b]);
         const double n = s.n, face = columns / s.c, iteration = n * (8.0 * s.half() / s.c + 2 * n);
         return face * face * (n + face / 3) / iteration;
     }
 
     // Newton steps from v while the objective after the prox falls; true when one was accepted.
-    bool polish(index_t& steps, const Clock& clock) {
+    bool polish(index_t& steps_taken, const Clock& clock) {
         if (program.robust) return false;
-        Buffer<double> point(size), next(size), step(size), from(size);
-        std::copy(v.data(), v.data() + size, point.data());
-        std::vector<ActiveSet> face(sets);
+        const Array<double> point = v.clone(), next = doubles(size), step = doubles(size),
+                            from = doubles(size);
+        ActiveSets face(sets);
         double fun = program.objective(point.data(), beta, fz.data());
         bool any = false;
         for (int k = 0; k < newton_steps && !clock.over(); ++k) {
@@ -146,26 +139,26 @@ template <class T> struct SplittingSolver<T>::State {
             bool accepted = false;
             double t = 1;
             for (int half = 0; half < 3 && !accepted; ++half, t *= 0.25) {
-                for (index_t i = 0; i < size; ++i) trial[i] = point[i] + t * (step[i] - point[i]);
+                steps.between(size, t, point.data(), step.data(), trial.data());
                 fixed_point(trial.data(), from.data());
-                std::vector<ActiveSet> trial_sets(face);
+                ActiveSets trial_sets(face);
                 prox(from.data(), next.data(), trial_sets);
                 const double value = program.objective(next.data(), beta, fz.data());
                 if (!(value < fun)) continue;
                 accepted = any = true;
-                ++steps;
+                ++steps_taken;
                 const double decrease = fun - value;
                 fun = value;
-                std::copy(next.data(), next.data() + size, point.data());
+                steps.copy(size, next.data(), point.data());
                 face = std::move(trial_sets);
-                take(point.data());
+                take(point);
                 bound(fz.data(), face);
                 if (certified() || decrease <= 1e-15 * std::abs(fun)) k = newton_steps;
             }
             if (!accepted) break;
         }
         if (!any) return false;
-        std::copy(point.data(), point.data() + size, polished.data());
+        steps.copy(size, point.data(), polished.data());
         return true;
     }
 
@@ -192,19 +185,17 @@ template <class T> struct SplittingSolver<T>::State {
     // The state that has v (and F v) as its prox, with the multipliers that the gradient says.
     void restart() {
         fixed_point(v.data(), r64.data());
-        for (index_t i = 0; i < size; ++i) r[i] = static_cast<T>(r64[i]);
-        for (index_t i = 0; i < split; ++i) r[size + i] = static_cast<T>(fz[i] + theta[i] / rz);
+        steps.convert(size, r64.data(), r.data());
+        if (split) steps.add_multiplier(split, rz, fz.data(), theta.data(), r.data() + size);
     }
 
-    // Balances the penalty of one split: r is its state, x its prox, y its projection. Returns the
-    // factor for rho, 1 for none.
-    double rebalance(index_t n, const double* state, const double* x, const double* x_prev,
-                     const double* y) const {
-        const double size_x = length(n, x), multiplier = distance(n, state, x);
-        if (!(size_x > 0)) return 5;
-        const double q = multiplier / size_x;
-        const double primal = distance(n, x, y) / size_x;
-        const double dual = distance(n, x, x_prev) / std::max(multiplier, 1e-300);
+    // Balances the penalty of one split: a state, its prox x and its projection y, given their
+    // distances. Returns the factor for rho, 1 for none.
+    static double rebalance(const AdmmSteps::Distances& x) {
+        if (!(x.length > 0)) return 5;
+        const double q = x.from_state / x.length;
+        const double primal = x.from_y / x.length;
+        const double dual = x.from_last / std::max(x.from_state, 1e-300);
         const double s = primal > 0 && dual > 0 ? std::sqrt(primal / dual) : 1.0;
         const double f = std::sqrt(q * s);
         return f > 3 || f < 1.0 / 3 ? std::min(10.0, std::max(0.1, f)) : 1.0;
@@ -216,13 +207,13 @@ SplittingSolver<T>::SplittingSolver(Program& program, index_t max_dense) : progr
     const ProgramShape& s = program.shape;
     if constexpr (std::is_same_v<T, float>) {
         const index_t d = program.design.d();
-        const double* x = program.robust ? program.ones.data() : program.x();
-        x_ = Buffer<T>(s.n * d), gates_ = Buffer<T>(s.n_gates * s.n);
-        for (index_t i = 0; i < s.n * d; ++i) x_[i] = static_cast<T>(x[i]);
-        for (index_t i = 0; i < s.n_gates * s.n; ++i)
-            gates_[i] = static_cast<T>(program.gates()[i]);
+        const double* x = program.robust ? program.ones.data() : program.kernel_x.data();
+        AdmmSteps& steps = program.steps;
+        x_ = steps.array<T>(s.n * d), gates_ = steps.array<T>(s.n_gates * s.n);
+        steps.convert(s.n * d, x, x_.data());
+        steps.convert(s.n_gates * s.n, program.kernel_gates.data(), gates_.data());
         design_ = std::make_unique<Design<T>>(s.n, d, s.n_gates, s.outputs(), x_.data(),
-                                              gates_.data(), program.threads());
+                                              gates_.data(), program.threads(), steps.queue());
         graph_ = std::make_unique<GraphProjection<T>>(*design_, s.signs, max_dense);
     } else {
         graph_ = std::make_unique<GraphProjection<T>>(program.design, s.signs, max_dense);
@@ -239,17 +230,19 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
     const ProgramShape& shape = program_.shape;
     GraphProjection<T>& graph = *graph_;
     State s(program_, o, beta, !squared);
+    AdmmSteps& steps = program_.steps;
     const index_t size = s.size, m = s.m;
     AdmmResult result;
     double primal = unlimited, dual = unlimited;
 
     const auto finish = [&](Status status, index_t nit) {
         result.status = status, result.nit = nit;
-        result.weights.assign(s.best.data(), s.best.data() + size);
-        result.theta = s.best_theta;
-        result.fun = s.best_fun, result.dual = rounded_bound(s.best_dual, s.best_fun);
         result.penalty = program_.penalty(s.best.data());
         result.violation = program_.violation(s.best.data());
+        const double* best = s.best.fetch();
+        result.weights.assign(best, best + size);
+        result.theta = s.best_theta;
+        result.fun = s.best_fun, result.dual = rounded_bound(s.best_dual, s.best_fun);
         result.rho = s.rv;
         last_rv_ = s.rv, last_rz_ = s.rz, last_sets_ = std::move(s.sets);
         result.factorisations = graph.factorisations(),
@@ -267,7 +260,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
 
     // At v = 0 the gradient is L'(0): when it is dual feasible, 0 is the answer.
     result.beta_max = program_.beta_max();
-    s.take(s.best.data());
+    s.take(s.best);
     program_.gradient(s.z.data(), s.theta.data()); // predictions 0
     s.keep(program_.dual_of_norm(s.theta.data(), beta, result.beta_max));
     record(0);
@@ -283,26 +276,28 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
     if (warm && o.rho <= 0 && last_rv_ > 0) s.rv = last_rv_, s.rz = last_rz_; // and its factor
     if (o.rho <= 0 && o.rho_start > 0) s.rv = o.rho_start;
 
-    Anderson<T> anderson(size, s.split, std::max<index_t>(o.memory, 1));
+    Anderson<T> anderson(size, s.split, std::max<index_t>(o.memory, 1), program_.threads(),
+                         steps.queue());
     if (squared) {
-        for (index_t i = 0; i < m; ++i) s.target[i] = static_cast<T>(program_.loss.y()[i]);
+        steps.convert(m, program_.loss.targets().data(), s.target.data());
         graph.fix_target(s.target.data());
     } else {
         graph.fix_target(nullptr);
     }
     index_t newton_wait = 4, newton_next = 0;
     if (warm) {
-        if (!last_sets_.empty()) s.sets = std::move(last_sets_);
-        std::copy(warm, warm + size, s.v.data());
+        if (last_sets_.blocks > 0) s.sets = std::exchange(last_sets_, ActiveSets());
+        std::copy(warm, warm + size, s.v.mirror());
+        s.v.send();
         s.restart();
         // Newton from the warm start: along a path it often needs no factorisation at all.
-        for (index_t i = 0; i < size; ++i) s.r64[i] = s.r[i];
+        steps.convert(size, s.r.data(), s.r64.data());
         s.prox(s.r64.data(), s.v.data(), s.sets);
-        s.take(s.v.data());
+        s.take(s.v);
         if (o.polish && s.newton_price() <= warm_newton && s.polish(result.newton_steps, clock)) {
             record(0);
             if (s.certified()) return finish(Status::converged, 0);
-            std::copy(s.polished.data(), s.polished.data() + size, s.v.data());
+            steps.copy(size, s.polished.data(), s.v.data());
             s.restart();
         }
     }
@@ -311,37 +306,34 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
 
     for (index_t k = 0; k < o.maxiter; ++k) {
         monitor.poll();
-        for (index_t i = 0; i < size + s.split; ++i) s.r64[i] = s.r[i];
+        steps.convert(size + s.split, s.r.data(), s.r64.data());
         s.prox(s.r64.data(), s.v.data(), s.sets); // v
         if (!squared) s.loss_prox();              // z
-        for (index_t i = 0; i < size; ++i) s.a[i] = static_cast<T>(2 * s.v[i] - s.r64[i]);
-        for (index_t i = 0; i < s.split; ++i)
-            s.target[i] = static_cast<T>(2 * s.z[i] - s.r64[size + i]);
+        steps.reflect(size, s.v.data(), s.r64.data(), s.a.data());
+        if (!squared) steps.reflect(m, s.z.data(), s.r64.data() + size, s.target.data());
         const bool check = (k + 1) % check_every == 0 || k + 1 == o.maxiter;
         s.project(graph, check || !squared,
                   std::max(1e-11, std::min(1e-4, 0.02 * primal))); // u, zeta = F u
-        for (index_t i = 0; i < size; ++i) s.u64[i] = s.u[i];
-        for (index_t i = 0; i < m; ++i) s.zeta64[i] = s.zeta[i];
-        const T relax = static_cast<T>(o.relaxation);
-        for (index_t i = 0; i < size; ++i)
-            s.rn[i] = s.r[i] + relax * (s.u[i] - static_cast<T>(s.v[i]));
-        for (index_t i = 0; i < s.split; ++i)
-            s.rn[size + i] = s.r[size + i] + relax * (s.zeta[i] - static_cast<T>(s.z[i]));
+        steps.relax(size, o.relaxation, s.r.data(), s.u.data(), s.v.data(), s.rn.data());
+        if (!squared)
+            steps.relax(m, o.relaxation, s.r.data() + size, s.zeta.data(), s.z.data(),
+                        s.rn.data() + size);
 
-        const double size_v = length(size, s.v.data()),
-                     off = distance(size, s.u64.data(), s.v.data());
-        primal = size_v > 0 ? off / size_v : unlimited;
-        dual = distance(size, s.v.data(), s.v_prev.data()) /
-               std::max(distance(size, s.r64.data(), s.v.data()), 1e-300);
+        const auto of_v =
+            steps.distances(size, s.r64.data(), s.v.data(), s.v_prev.data(), s.u.data());
+        const double off = of_v.from_y;
+        primal = of_v.length > 0 ? off / of_v.length : unlimited;
+        dual = of_v.from_last / std::max(of_v.from_state, 1e-300);
         s.watch();
 
-        if (check || monitor.wanted()) s.take(s.v.data());
+        if (check || monitor.wanted()) s.take(s.v);
         if (check && program_.robust) {
             s.bound(s.sets);
         } else if (check && program_.loss.smooth()) {
+            steps.convert(m, s.zeta.data(), s.zeta64.data());
             s.bound(s.zeta64.data(), s.sets);
         } else if (check) { // the subgradient at z that its prox found
-            for (index_t i = 0; i < m; ++i) s.theta[i] = s.rz * (s.r64[size + i] - s.z[i]);
+            steps.scaled_difference(m, s.rz, s.r64.data() + size, s.z.data(), s.theta.data());
             s.bound(s.sets);
         }
         bool polished = false;
@@ -354,7 +346,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         if (check || polished) record(k + 1);
         if (!std::isfinite(off)) return finish(Status::not_finite, k + 1);
         if (monitor.wanted() &&
-            monitor.stop({k + 1, size, s.best.data(), s.best_fun, s.best_dual, primal, dual}))
+            monitor.stop({k + 1, size, s.best.fetch(), s.best_fun, s.best_dual, primal, dual}))
             return finish(Status::stopped_by_callback, k + 1);
         if (s.certified()) return finish(Status::converged, k + 1);
         if (clock.over()) return finish(Status::maxtime, k + 1);
@@ -364,25 +356,23 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
                               std::end(penalty_checks);
         double fv = 1, fz = 1;
         if (rebalancing) {
-            fv = s.rebalance(size, s.r64.data(), s.v.data(), s.v_prev.data(), s.u64.data());
+            fv = s.rebalance(of_v);
             if (!squared)
-                fz = s.rebalance(m, s.r64.data() + size, s.z.data(), s.z_prev.data(),
-                                 s.zeta64.data());
+                fz = s.rebalance(steps.distances(m, s.r64.data() + size, s.z.data(),
+                                                 s.z_prev.data(), s.zeta.data()));
         }
-        std::copy(s.v.data(), s.v.data() + size, s.v_prev.data());
-        if (!squared) std::copy(s.z.data(), s.z.data() + m, s.z_prev.data());
+        steps.copy(size, s.v.data(), s.v_prev.data());
+        if (!squared) steps.copy(m, s.z.data(), s.z_prev.data());
         if (fv != 1 || fz != 1) { // the multipliers rho (rn - x) stay
-            for (index_t i = 0; i < size; ++i)
-                s.r[i] = static_cast<T>(s.v[i] + (s.rn[i] - s.v[i]) / fv);
-            for (index_t i = 0; i < s.split; ++i)
-                s.r[size + i] = static_cast<T>(s.z[i] + (s.rn[size + i] - s.z[i]) / fz);
+            steps.rescale(size, fv, s.v.data(), s.rn.data(), s.r.data());
+            if (!squared) steps.rescale(m, fz, s.z.data(), s.rn.data() + size, s.r.data() + size);
             s.rv *= fv, s.rz *= fz;
             graph.set(s.rz / s.rv);
             anderson.clear();
         } else if (o.memory > 0) {
             anderson.next(s.r.data(), s.rn.data(), s.rv, s.rz);
         } else {
-            std::copy(s.rn.data(), s.rn.data() + size + s.split, s.r.data());
+            steps.copy(size + s.split, s.rn.data(), s.r.data());
         }
     }
     return finish(Status::maxiter, o.maxiter);

@@ -206,6 +206,63 @@ cusolverStatus_t any_potrf(cusolverDnHandle_t h, int n, float* a, int lda, float
                            int* status) {
     return cusolverDnSpotrf(h, CUBLAS_FILL_MODE_UPPER, n, a, lda, work, size, status);
 }
+cublasStatus_t any_trsm(cublasHandle_t h, cublasSideMode_t side, cublasOperation_t o, int m, int n,
+                        const double* alpha, const double* l, int ldl, double* b, int ldb) {
+    return cublasDtrsm(h, side, CUBLAS_FILL_MODE_UPPER, o, CUBLAS_DIAG_NON_UNIT, m, n, alpha, l,
+                       ldl, b, ldb);
+}
+cublasStatus_t any_trsm(cublasHandle_t h, cublasSideMode_t side, cublasOperation_t o, int m, int n,
+                        const float* alpha, const float* l, int ldl, float* b, int ldb) {
+    return cublasStrsm(h, side, CUBLAS_FILL_MODE_UPPER, o, CUBLAS_DIAG_NON_UNIT, m, n, alpha, l,
+                       ldl, b, ldb);
+}
+cusolverStatus_t potri_size(cusolverDnHandle_t h, int n, double* a, int lda, int* size) {
+    return cusolverDnDpotri_bufferSize(h, CUBLAS_FILL_MODE_UPPER, n, a, lda, size);
+}
+cusolverStatus_t potri_size(cusolverDnHandle_t h, int n, float* a, int lda, int* size) {
+    return cusolverDnSpotri_bufferSize(h, CUBLAS_FILL_MODE_UPPER, n, a, lda, size);
+}
+cusolverStatus_t any_potri(cusolverDnHandle_t h, int n, double* a, int lda, double* work, int size,
+                           int* status) {
+    return cusolverDnDpotri(h, CUBLAS_FILL_MODE_UPPER, n, a, lda, work, size, status);
+}
+cusolverStatus_t any_potri(cusolverDnHandle_t h, int n, float* a, int lda, float* work, int size,
+                           int* status) {
+    return cusolverDnSpotri(h, CUBLAS_FILL_MODE_UPPER, n, a, lda, work, size, status);
+}
+cusolverStatus_t any_potrs(cusolverDnHandle_t h, int n, const double* l, int ldl, double* b,
+                           int* status) {
+    return cusolverDnDpotrs(h, CUBLAS_FILL_MODE_UPPER, n, 1, l, ldl, b, n, status);
+}
+cusolverStatus_t any_potrs(cusolverDnHandle_t h, int n, const float* l, int ldl, float* b,
+                           int* status) {
+    return cusolverDnSpotrs(h, CUBLAS_FILL_MODE_UPPER, n, 1, l, ldl, b, n, status);
+}
+
+// Memory of one call of cuSOLVER: its work space and its status.
+class Workspace {
+  public:
+    template <class T>
+    Workspace(Queue& queue, T*, int size)
+        : queue_(queue), release_{&queue}, work_(queue_allocate(queue, size, sizeof(T)), release_),
+          status_(queue_allocate(queue, 1, sizeof(int)), release_) {}
+    template <class T> T* work() const { return static_cast<T*>(work_.get()); }
+    int* status() const { return static_cast<int*>(status_.get()); }
+    bool success() const {
+        int failed_at = 0;
+        download(queue_, &failed_at, status(), sizeof failed_at);
+        return failed_at == 0;
+    }
+
+  private:
+    struct Release {
+        Queue* queue;
+        void operator()(void* p) const { queue_release(*queue, p); }
+    };
+    Queue& queue_;
+    Release release_;
+    std::unique_ptr<void, Release> work_, status_;
+};
 
 } // namespace
 
@@ -229,24 +286,41 @@ template <class T> bool potrf(Queue& queue, index_t n, T* a, index_t lda) {
     const cusolverDnHandle_t handle = queue.solver();
     int size = 0;
     check(potrf_size(handle, narrow(n), a, narrow(lda), &size), "potrf_bufferSize");
-    const auto release = [&queue](void* p) { queue_release(queue, p); };
-    const std::unique_ptr<void, decltype(release)> work(queue_allocate(queue, size, sizeof(T)),
-                                                        release);
-    const std::unique_ptr<void, decltype(release)> status(queue_allocate(queue, 1, sizeof(int)),
-                                                          release);
-    check(any_potrf(handle, narrow(n), a, narrow(lda), static_cast<T*>(work.get()), size,
-                    static_cast<int*>(status.get())),
-          "potrf");
-    int failed_at = 0;
-    download(queue, &failed_at, status.get(), sizeof failed_at);
-    return failed_at == 0;
+    const Workspace w(queue, a, size);
+    check(any_potrf(handle, narrow(n), a, narrow(lda), w.work<T>(), size, w.status()), "potrf");
+    return w.success();
+}
+
+template <class T> void potri(Queue& queue, index_t n, T* a, index_t lda) {
+    const cusolverDnHandle_t handle = queue.solver();
+    int size = 0;
+    check(potri_size(handle, narrow(n), a, narrow(lda), &size), "potri_bufferSize");
+    const Workspace w(queue, a, size);
+    check(any_potri(handle, narrow(n), a, narrow(lda), w.work<T>(), size, w.status()), "potri");
+}
+
+template <class T> void potrs(Queue& queue, index_t n, const T* l, index_t ldl, T* b) {
+    const Workspace w(queue, b, 0);
+    check(any_potrs(queue.solver(), narrow(n), l, narrow(ldl), b, w.status()), "potrs");
+}
+
+template <class T>
+void trsm(Queue& queue, bool left, bool transpose, index_t m, index_t n, const T* l, index_t ldl,
+          T* b, index_t ldb) {
+    const T one = 1;
+    check(any_trsm(queue.blas(), left ? CUBLAS_SIDE_RIGHT : CUBLAS_SIDE_LEFT, op(transpose),
+                   narrow(n), narrow(m), &one, l, narrow(ldl), b, narrow(ldb)),
+          "trsm");
 }
 
 #define FASTOPT_ALGEBRA(T)                                                                         \
     template void gemm<T>(Queue&, bool, bool, index_t, index_t, index_t, T, const T*, index_t,     \
                           const T*, index_t, T, T*, index_t);                                      \
     template void syrk<T>(Queue&, index_t, index_t, T, const T*, index_t, T, T*, index_t);         \
-    template bool potrf<T>(Queue&, index_t, T*, index_t);
+    template bool potrf<T>(Queue&, index_t, T*, index_t);                                          \
+    template void potri<T>(Queue&, index_t, T*, index_t);                                          \
+    template void potrs<T>(Queue&, index_t, const T*, index_t, T*);                                \
+    template void trsm<T>(Queue&, bool, bool, index_t, index_t, const T*, index_t, T*, index_t);
 FASTOPT_ALGEBRA(double)
 FASTOPT_ALGEBRA(float)
 #undef FASTOPT_ALGEBRA

@@ -6,6 +6,7 @@
 #include <cuda_runtime.h>
 #include <cusolverDn.h>
 
+#include "backend/launch.cuh"
 #include "backend/queue.hpp"
 
 namespace fastopt {
@@ -31,5 +32,23 @@ class Queue {
     cusolverDnHandle_t solver_ = nullptr;
     void* staging_ = nullptr;
 };
+
+// What only this backend's steps need of the libraries: the lower triangle of (L L')^-1 in place of
+// the triangle L of potrf; b (n) <- (L L')^-1 b; and backend.hpp's trsm.
+template <class T> void potri(Queue& queue, index_t n, T* a, index_t lda);
+template <class T>
+void trsm(Queue& queue, bool left, bool transpose, index_t m, index_t n, const T* l, index_t ldl,
+          T* b, index_t ldb);
+template <class T> void potrs(Queue& queue, index_t n, const T* l, index_t ldl, T* b);
+
+namespace gpu {
+
+// One launch on the queue's stream, enough threads for `items`.
+template <class... Params, class... Args>
+void over(Queue& queue, index_t items, void (*kernel)(Params...), Args... args) {
+    if (items > 0) launch(queue.stream(), blocks_for(items), block_size, 0, kernel, args...);
+}
+
+} // namespace gpu
 
 } // namespace fastopt

@@ -11,6 +11,13 @@
 #include "core/error.hpp"
 #include "core/types.hpp"
 
+// Before a loop around a division: unrolled copies of its slow path would spill registers.
+#if defined(__CUDACC__)
+#define FASTOPT_NOT_UNROLLED _Pragma("unroll 1")
+#else
+#define FASTOPT_NOT_UNROLLED
+#endif
+
 namespace fastopt {
 namespace gpu {
 

@@ -66,6 +66,13 @@ template <class T> class Array {
     void send() const {
         if (size_ && !kernels_on_host()) upload(*queue_, data(), mirror(), bytes());
     }
+    // Another array with the same numbers.
+    Array clone() const {
+        if (size_ == 0) return Array();
+        const Array other(queue_, size_);
+        copy(*queue_, other.data(), data(), bytes());
+        return other;
+    }
     // For a result: the numbers on the host.
     Buffer<T> take() const {
         fetch();
@@ -79,6 +86,24 @@ template <class T> class Array {
     index_t size_ = 0;
     std::shared_ptr<T> data_;
     mutable Buffer<T> mirror_;
+};
+
+// Numbers of the host that kernels read: the host's own on the CPU, a copy elsewhere. The host's
+// must stay where they are.
+template <class T> class Input {
+  public:
+    Input() = default;
+    Input(const std::shared_ptr<Queue>& queue, const T* host, index_t n) : data_(host) {
+        if (kernels_on_host() || n == 0) return;
+        copy_ = Array<T>(queue, n);
+        upload(*queue, copy_.data(), host, static_cast<std::size_t>(n) * sizeof(T));
+        data_ = copy_.data();
+    }
+    const T* data() const { return data_; }
+
+  private:
+    const T* data_ = nullptr;
+    Array<T> copy_;
 };
 
 } // namespace fastopt

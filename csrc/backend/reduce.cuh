@@ -10,6 +10,17 @@ __device__ inline double from_lane_above(double value, unsigned delta) {
     return __shfl_down_sync(whole_warp, value, delta);
 }
 
+__device__ inline std::uint64_t from_lane_above(std::uint64_t value, unsigned delta) {
+    return __shfl_down_sync(whole_warp, value, delta);
+}
+
+// op over the values of a warp; every lane gets the same bits, as op is commutative.
+template <class V, class Op> __device__ V warp_reduce(V value, Op op) {
+    for (int bits = warp_size / 2; bits > 0; bits /= 2)
+        value = op(value, __shfl_xor_sync(whole_warp, value, bits));
+    return value;
+}
+
 // op over the values of all threads; every thread gets the result. `shared` holds one V a warp, and
 // may be used again at once.
 template <class V, class Op> __device__ V block_reduce(V value, V* shared, Op op) {

@@ -85,9 +85,10 @@ class PyProgram {
                                 kind == LossKind::hinge || kind == LossKind::squared_hinge,
                             "there is no robust form of loss '" + loss + "'");
         }
-        Loss l(kind, shape.n, shape.c, vector_of(y),
-               weights ? vector_of(*weights) : std::vector<double>(), parameter, threads);
         program_ = interruptible([&] {
+            Loss l(kind, shape.n, shape.c, vector_of(y),
+                   weights ? vector_of(*weights) : std::vector<double>(), parameter, threads,
+                   make_queue());
             return std::make_unique<Program>(shape, x_.data(), gates_.data(), std::move(l), threads,
                                              reach);
         });
@@ -123,61 +124,65 @@ class PyProgram {
         return interruptible([&] {
             if (cones) return program_->beta_max();
             const ProgramShape& s = program_->shape;
-            const std::vector<double> zero(static_cast<std::size_t>(s.predictions()));
-            std::vector<double> theta(static_cast<std::size_t>(s.dual_size()));
+            const Array<double> zero = output(s.predictions()), theta = output(s.dual_size());
             program_->gradient(zero.data(), theta.data());
             return program_->gated_dual_norm(theta.data());
         });
     }
     double dual_norm(const Rows<double>& t, double level) {
         check_dual(t);
-        return interruptible([&] { return program_->dual_norm(t.data(), level); });
+        return interruptible([&] { return program_->dual_norm(input(t).data(), level); });
     }
     double dual(const Rows<double>& t, double beta) {
         check_dual(t);
-        return interruptible([&] { return program_->dual(t.data(), beta); });
+        return interruptible([&] { return program_->dual(input(t).data(), beta); });
     }
     double conjugate(const Rows<double>& t) const {
         check_dual(t);
-        return program_->conjugate(t.data());
+        return program_->conjugate(input(t).data());
     }
     double loss(const Rows<double>& z) const {
         check_predictions(z);
-        return program_->value(z.data());
+        return program_->value(input(z).data());
     }
     py::array_t<double> gradient(const Rows<double>& z) const {
         check_predictions(z);
         const ProgramShape& s = program_->shape;
-        py::array_t<double> out(s.dual_size());
-        program_->gradient(z.data(), out.mutable_data());
-        return out.reshape({s.dual_size() / s.n, s.n});
+        const Array<double> out = output(s.dual_size());
+        program_->gradient(input(z).data(), out.data());
+        return share(out.take(), {s.dual_size() / s.n, s.n});
     }
     py::array_t<double> prox(const Rows<double>& r, double rho) const {
         check_predictions(r);
         const ProgramShape& s = program_->shape;
-        py::array_t<double> out(r.size());
+        const Array<double> out = output(s.predictions());
         std::vector<double> t(static_cast<std::size_t>(s.dual_size()));
         if (program_->robust)
-            program_->robust->prox(r.data(), rho, out.mutable_data(), t.data());
+            program_->robust->prox(r.data(), rho, out.data(), t.data());
         else
-            program_->loss.prox(r.data(), rho, out.mutable_data());
-        return out.reshape({s.outputs(), s.n});
+            program_->loss.prox(input(r).data(), rho, out.data());
+        return share(out.take(), {s.outputs(), s.n});
     }
     double objective(const Rows<double>& v, double beta) {
         check_weights(v);
-        std::vector<double> z(static_cast<std::size_t>(program_->shape.predictions()));
-        return interruptible([&] { return program_->objective(v.data(), beta, z.data()); });
+        return interruptible([&] {
+            const Array<double> z = output(program_->shape.predictions());
+            return program_->objective(input(v).data(), beta, z.data());
+        });
     }
     double violation(const Rows<double>& v) {
         check_weights(v);
-        return program_->violation(v.data());
+        return program_->violation(input(v).data());
     }
     py::array_t<double> make_feasible(const Rows<double>& v) {
         check_weights(v);
-        auto out = copy_of(v.data(), v.size());
-        double* data = out.mutable_data();
-        interruptible([&] { program_->make_feasible(data); });
-        return out;
+        const Array<double> w = output(v.size());
+        std::copy(v.data(), v.data() + v.size(), w.mirror());
+        interruptible([&] {
+            w.send();
+            program_->make_feasible(w.data());
+        });
+        return share(w.take(), {static_cast<py::ssize_t>(v.size())});
     }
 
   private:
@@ -194,6 +199,12 @@ class PyProgram {
         r.setup += gram;
         return r;
     }
+
+    // NumPy's numbers where the kernels run, and a place for those that come back.
+    Input<double> input(const Rows<double>& a) const {
+        return {program_->steps.queue(), a.data(), static_cast<index_t>(a.size())};
+    }
+    Array<double> output(index_t n) const { return program_->steps.array<double>(n); }
 
     void check_predictions(const Rows<double>& t) const {
         FASTOPT_REQUIRE(t.size() == program_->shape.predictions(),
@@ -259,7 +270,7 @@ class PyProgram {
 void bind_admm_relu(py::module_& m) {
     using namespace pybind11::literals;
 
-    py::class_<PyAdmmRecord, std::shared_ptr<PyAdmmRecord>>(m, "AdmmRecord")
+    py::class_<PyAdmmRecord, std::shared_ptr<PyAdmmRecord>>(m, "AdmmRecord", py::module_local())
         .def_property_readonly("nit", [](const PyAdmmRecord& p) { return p.r.nit; })
         .def_property_readonly("fun", [](const PyAdmmRecord& p) { return p.r.fun; })
         .def_property_readonly("dual_fun", [](const PyAdmmRecord& p) { return p.r.dual; })
@@ -269,7 +280,7 @@ void bind_admm_relu(py::module_& m) {
                                [](const PyAdmmRecord& p) { return p.r.dual_residual; })
         .def_readonly("weights", &PyAdmmRecord::weights);
 
-    py::class_<AdmmOptions>(m, "AdmmOptions")
+    py::class_<AdmmOptions>(m, "AdmmOptions", py::module_local())
         .def(py::init<>())
         .def_readwrite("rho", &AdmmOptions::rho)
         .def_readwrite("rho_start", &AdmmOptions::rho_start)
@@ -284,7 +295,7 @@ void bind_admm_relu(py::module_& m) {
         .def_readwrite("record_history", &AdmmOptions::record_history)
         .def_readwrite("max_dense", &AdmmOptions::max_dense);
 
-    py::class_<PyProgram>(m, "ReluProgram")
+    py::class_<PyProgram>(m, "ReluProgram", py::module_local())
         .def(py::init<Rows<double>, Rows<double>, const Rows<double>&,
                       const std::optional<Rows<double>>&, const std::string&, double, bool, int,
                       bool, const std::optional<Rows<double>>&, int>(),

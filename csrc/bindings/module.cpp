@@ -17,6 +17,7 @@
 
 namespace fastopt {
 
+void bind_admm_relu(py::module_& m);
 void bind_cbo(py::module_& m);
 void bind_backend(py::module_& m); // what only this backend has: <backend>.cpp
 
@@ -55,6 +56,7 @@ PYBIND11_MODULE(FASTOPT_MODULE, m) {
 
     m.doc() = "The engine of fastopt. Private: use the functions of the package.";
     py::register_local_exception<BackendError>(m, "BackendError", PyExc_RuntimeError);
+    bind_admm_relu(m);
     bind_cbo(m);
     bind_backend(m);
 

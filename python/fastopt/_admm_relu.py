@@ -144,8 +144,8 @@ def admm_relu(
     dtype : 'float64' (default) or 'float32'
         Type of the iterates; float32 takes half the memory, but a gap below 1e-4 then needs Newton
         steps. Objective and certificate are computed in float64.
-    device : None or 'cpu'
-        Where to run.
+    device : None, 'cpu' or 'cuda'
+        Where to run; None is the CPU. See docs/cuda.md for what 'cuda' needs and does.
     threads : int, optional
         Threads of the core; the result does not depend on it. Default: all CPUs.
     record_history : bool

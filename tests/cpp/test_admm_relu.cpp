@@ -131,10 +131,10 @@ TEST_CASE("the three forms of the graph projection satisfy its optimality condit
 TEST_CASE("cone projections satisfy the conditions of Moreau") {
     for (const auto& [n, d] : {std::pair<index_t, index_t>{1, 3}, {40, 4}, {300, 10}, {80, 70}}) {
         const Problem q(n, d, 5, 1);
-        const ConeProjector cones(n, d, q.p, q.x.data(), q.gates.data(), 2);
-        std::vector<ActiveSet> sets(static_cast<std::size_t>(2 * q.p));
+        ConeProjector cones(n, d, q.p, q.x.data(), q.gates.data(), 2);
+        ActiveSets sets(2 * q.p);
         auto r = normals(2 * q.m(), 9);
-        std::vector<double> v(r.size()), norm(sets.size());
+        std::vector<double> v(r.size()), norm(static_cast<std::size_t>(sets.blocks));
         for (int call = 0; call < 4; ++call) { // warm starts after the first
             cones.project(2 * q.p, r.data(), 0.0, sets, v.data(), norm.data());
             for (index_t b = 0; b < 2 * q.p; ++b) {
@@ -155,10 +155,10 @@ TEST_CASE("cone projections satisfy the conditions of Moreau") {
 
 TEST_CASE("a level cuts off exactly the projections below it") {
     const Problem q(100, 6, 8, 1);
-    const ConeProjector cones(q.n, q.d, q.p, q.x.data(), q.gates.data(), 1);
+    ConeProjector cones(q.n, q.d, q.p, q.x.data(), q.gates.data(), 1);
     const auto r = normals(2 * q.m(), 11);
     std::vector<double> v(r.size()), all(16), cut(16);
-    std::vector<ActiveSet> one(16), other(16);
+    ActiveSets one(16), other(16);
     cones.project(16, r.data(), 0.0, one, v.data(), all.data());
     const double level = all[5];
     cones.project(16, r.data(), level, other, v.data(), cut.data());
@@ -169,12 +169,12 @@ TEST_CASE("a level cuts off exactly the projections below it") {
 
 TEST_CASE("face bases are orthonormal and orthogonal to the active rows") {
     const Problem q(60, 8, 3, 1);
-    const ConeProjector cones(q.n, q.d, q.p, q.x.data(), q.gates.data(), 1);
-    std::vector<ActiveSet> sets(3);
+    ConeProjector cones(q.n, q.d, q.p, q.x.data(), q.gates.data(), 1);
+    ActiveSets sets(3);
     auto r = normals(3 * q.d, 12);
     std::vector<double> v(r.size()), norm(3);
     cones.project(3, r.data(), 0.0, sets, v.data(), norm.data());
-    for (const ActiveSet& s : sets) {
+    for (const ActiveSet& s : sets.on_host) {
         const auto z = cones.face_basis(s);
         const index_t k = static_cast<index_t>(z.size()) / q.d;
         CHECK(k + s.size() == q.d);
@@ -212,9 +212,9 @@ TEST_CASE("robust cones: Moreau's conditions for every sign pattern") {
     const std::vector<double> h = {1, 0, 0, 0, 1, 0.1, 0.1, -0.1, 1, -0.2, 0, 0.1};
     q.gates = gate_patterns(n, d, q.x.data(), h);
     const std::vector<double> radius = {0.0, 0.1, 0.02, 0.2};
-    const ConeProjector cones(n, d, 3, q.x.data(), q.gates.data(), 2, radius);
+    ConeProjector cones(n, d, 3, q.x.data(), q.gates.data(), 2, radius);
     const auto r = normals(6 * d, 21);
-    std::vector<ActiveSet> sets(6);
+    ActiveSets sets(6);
     std::vector<double> v(r.size()), norm(6);
     cones.project(6, r.data(), 0.0, sets, v.data(), norm.data());
     for (index_t b = 0; b < 6; ++b) {

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The CUDA backend without a GPU:  tests/cuda_emu/ci.sh <build folder> emulated|sanitized|nvcc ...
+# The CUDA backend without a GPU:  tests/cuda_emu/ci.sh <build folder> emulated|coverage|sanitized|nvcc ...
 #   emulated   device checks, every kernel, runs for ten orders of threads, failing calls; the
 #              Python tests of the backend
 #   sanitized  device checks and failing calls under AddressSanitizer and UndefinedBehaviorSanitizer
+#   coverage   which lines of the kernels the tests execute: all
 #   nvcc       the real compiler; import without a driver; no fused operations in any kernel
 #   installed  the same, installed by pip into the environment that `python` belongs to
 # Needs an environment with numpy, scipy, pytest, pybind11, scipy-openblas32; `nvcc` also the CUDA
@@ -33,7 +34,7 @@ package() { # folder, extension modules: a copy of the Python package with them
 }
 
 emulated() {
-    build release -DFASTOPT_PYTHON=ON _cpu cuda_emu_module test_cuda_emu test_cuda_cbo \
+    build release -DFASTOPT_PYTHON=ON _cpu cuda_emu_module test_cuda_emu test_cuda_cbo test_cuda_admm \
         cbo_bits_cpu cbo_bits_cuda
     ctest --test-dir "$build_dir/release" -R '^cuda_emu' --output-on-failure --parallel "$jobs"
     emulated_python
@@ -48,8 +49,19 @@ emulated_python() {
         --rootdir "$source_dir" "$source_dir/tests/cuda_emu/test_backend.py"
 }
 
+coverage() {
+    build release -DFASTOPT_PYTHON=ON test_cuda_cbo_covered test_cuda_admm_covered
+    local folder="$build_dir/release/tests/cuda_emu"
+    find "$folder" -name '*.gcda' -delete
+    for solver in cbo admm; do
+        CUDA_EMU_SEEDS=1 "$folder/test_cuda_${solver}_covered" | tail -n 1
+    done
+    python "$source_dir/tests/cuda_emu/kernel_lines.py" \
+        "$folder/CMakeFiles/fastopt_cuda_covered.dir"
+}
+
 sanitized() {
-    build asan test_cuda_emu test_cuda_cbo
+    build asan test_cuda_emu test_cuda_cbo test_cuda_admm
     ctest --test-dir "$build_dir/asan" -R '^cuda_emu' --output-on-failure --parallel "$jobs"
 }
 
@@ -67,14 +79,18 @@ installed() {
 }
 
 ptx() { # folder of cublas_v2.h
-    nvcc -ptx -std=c++17 -O3 -fmad=false -arch=compute_90 -I "$source_dir/csrc" -isystem "$1" \
-        "$source_dir/csrc/kernels.cu" -o "$build_dir/kernels.ptx"
-    python "$source_dir/tests/cuda_emu/no_fused_operations.py" "$build_dir/kernels.ptx"
+    local kernels=("$source_dir/csrc/kernels.cu" "$source_dir"/csrc/admm_relu/*.cu)
+    mkdir -p "$build_dir/ptx"
+    printf '%s\n' "${kernels[@]}" | xargs -P "$jobs" -I{} bash -c \
+        'nvcc -ptx -std=c++17 -O3 -fmad=false -arch=compute_90 -I "$1" -isystem "$2" "$4" \
+             -o "$3/$(basename "$4" .cu).ptx"' \
+        bash "$source_dir/csrc" "$1" "$build_dir/ptx" {}
+    python "$source_dir/tests/cuda_emu/no_fused_operations.py" "$build_dir"/ptx/*.ptx
 }
 
 for stage in "$@"; do
     case $stage in
-    emulated | emulated_python | sanitized | installed) $stage ;;
+    emulated | emulated_python | coverage | sanitized | installed) $stage ;;
     nvcc) nvcc_build ;;
     *) echo "unknown stage: $stage" >&2 && exit 2 ;;
     esac

@@ -114,6 +114,24 @@ char letter(cublasFillMode_t u) { return u == CUBLAS_FILL_MODE_LOWER ? 'L' : 'U'
         });                                                                                        \
         return CUBLAS_STATUS_SUCCESS;                                                              \
     }                                                                                              \
+    cublasStatus_t cublas##L##trsm(cublasHandle_t handle, cublasSideMode_t side,                   \
+                                   cublasFillMode_t uplo, cublasOperation_t o,                     \
+                                   cublasDiagType_t diagonal, int m, int n, const T* alpha,        \
+                                   const T* a, int lda, T* b, int ldb) {                           \
+        if (injected()) return CUBLAS_STATUS_INTERNAL_ERROR;                                       \
+        require_host(alpha, sizeof(T), "cublas trsm, alpha");                                      \
+        const bool left = side == CUBLAS_SIDE_LEFT;                                                \
+        const int order = left ? m : n;                                                            \
+        if (!matrix(a, order, order, lda, "cublas trsm, A") ||                                     \
+            !matrix(b, m, n, ldb, "cublas trsm, B"))                                               \
+            return CUBLAS_STATUS_INVALID_VALUE;                                                    \
+        enqueue(handle->stream, [=, x = *alpha] {                                                  \
+            scipy_cblas_##l##trsm(CblasColMajor, left ? CblasLeft : CblasRight, half(uplo), op(o), \
+                                  diagonal == CUBLAS_DIAG_UNIT ? CblasUnit : CblasNonUnit, m, n,   \
+                                  x, a, lda, b, ldb);                                              \
+        });                                                                                        \
+        return CUBLAS_STATUS_SUCCESS;                                                              \
+    }                                                                                              \
     cusolverStatus_t cusolverDn##L##potrf_bufferSize(cusolverDnHandle_t, cublasFillMode_t, int n,  \
                                                      T* a, int lda, int* size) {                   \
         if (injected()) return CUSOLVER_STATUS_INTERNAL_ERROR;                                     \
@@ -131,6 +149,40 @@ char letter(cublasFillMode_t u) { return u == CUBLAS_FILL_MODE_LOWER ? 'L' : 'U'
         require_device(info, sizeof(int), "cusolver potrf, info");                                 \
         enqueue(handle->stream, [=] {                                                              \
             *info = scipy_LAPACKE_##l##potrf(LAPACK_COL_MAJOR, letter(uplo), n, a, lda);           \
+        });                                                                                        \
+        return CUSOLVER_STATUS_SUCCESS;                                                            \
+    }                                                                                              \
+    cusolverStatus_t cusolverDn##L##potri_bufferSize(cusolverDnHandle_t, cublasFillMode_t, int n,  \
+                                                     T* a, int lda, int* size) {                   \
+        if (injected()) return CUSOLVER_STATUS_INTERNAL_ERROR;                                     \
+        if (!matrix(a, n, n, lda, "cusolver potri_bufferSize, A"))                                 \
+            return CUSOLVER_STATUS_INVALID_VALUE;                                                  \
+        *size = n;                                                                                 \
+        return CUSOLVER_STATUS_SUCCESS;                                                            \
+    }                                                                                              \
+    cusolverStatus_t cusolverDn##L##potri(cusolverDnHandle_t handle, cublasFillMode_t uplo, int n, \
+                                          T* a, int lda, T* work, int size, int* info) {           \
+        if (injected()) return CUSOLVER_STATUS_INTERNAL_ERROR;                                     \
+        if (size < n || !matrix(a, n, n, lda, "cusolver potri, A"))                                \
+            return CUSOLVER_STATUS_INVALID_VALUE;                                                  \
+        require_device(work, static_cast<std::size_t>(size) * sizeof(T), "cusolver potri, work");  \
+        require_device(info, sizeof(int), "cusolver potri, info");                                 \
+        enqueue(handle->stream, [=] {                                                              \
+            *info = scipy_LAPACKE_##l##potri(LAPACK_COL_MAJOR, letter(uplo), n, a, lda);           \
+        });                                                                                        \
+        return CUSOLVER_STATUS_SUCCESS;                                                            \
+    }                                                                                              \
+    cusolverStatus_t cusolverDn##L##potrs(cusolverDnHandle_t handle, cublasFillMode_t uplo, int n, \
+                                          int columns, const T* a, int lda, T* b, int ldb,         \
+                                          int* info) {                                             \
+        if (injected()) return CUSOLVER_STATUS_INTERNAL_ERROR;                                     \
+        if (!matrix(a, n, n, lda, "cusolver potrs, A") ||                                          \
+            !matrix(b, n, columns, ldb, "cusolver potrs, B"))                                      \
+            return CUSOLVER_STATUS_INVALID_VALUE;                                                  \
+        require_device(info, sizeof(int), "cusolver potrs, info");                                 \
+        enqueue(handle->stream, [=] {                                                              \
+            *info = scipy_LAPACKE_##l##potrs(LAPACK_COL_MAJOR, letter(uplo), n, columns, a, lda,   \
+                                             b, ldb);                                              \
         });                                                                                        \
         return CUSOLVER_STATUS_SUCCESS;                                                            \
     }

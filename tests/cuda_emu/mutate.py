@@ -2,7 +2,8 @@
 
     python tests/cuda_emu/mutate.py <build folder> [name ...]
 
-The build folder holds a configured build with FASTOPT_TESTS=ON whose target test_cuda_cbo is built.
+The build folder holds a configured build with FASTOPT_TESTS=ON whose targets test_cuda_cbo and
+test_cuda_admm are built.
 Exit code 1 if a fault passes unseen.
 """
 
@@ -19,6 +20,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 NOISE = "cbo/cbo_cuda.cuh"
+ADMM = "admm_relu/admm_cuda.cuh"
+CONE = "admm_relu/cone_cuda.cuh"
+DESIGN = "admm_relu/design_cuda.cuh"
+LOSS = "admm_relu/loss_cuda.cuh"
+PAPER = "admm_relu/paper_cuda.cuh"
+PAPER_LAUNCH = "admm_relu/paper_steps.cu"
+LAUNCH = "admm_relu/admm_steps.cu"
 REDUCE = "backend/reduce.cuh"
 SYNC = "    __syncthreads();\n"
 
@@ -127,6 +135,204 @@ FAULTS = {
         "over(*queue_, n * sum_lanes, row_scales<T>, a, scale_.data(), scale_.data() + n_);",
         "",
     ),
+    "each: the last number is missing": (
+        ADMM,
+        "i < n; i += stride()) f(i);",
+        "i + 1 < n; i += stride()) f(i);",
+    ),
+    "each: one number too many": (
+        ADMM,
+        "i < n; i += stride()) f(i);",
+        "i <= n; i += stride()) f(i);",
+    ),
+    "reduce_parts: one number too many": (
+        ADMM,
+        "i < n; i += stride()) value",
+        "i <= n; i += stride()) value",
+    ),
+    "reduce_parts: every block writes the first part": (
+        ADMM,
+        "part[block()] = value",
+        "part[0] = value",
+    ),
+    "fold_parts: threads begin at the second part": (
+        ADMM,
+        "index_t i = thread(); i < n",
+        "index_t i = thread() + 1; i < n",
+    ),
+    "fold_parts: the launch is missing": (LAUNCH, "if (grid > 1)", "if (grid > 100000)"),
+    "row_products: pieces overlap": (ADMM, "i += parts * threads())", "i += threads())"),
+    "row_products: the second weight everywhere": (
+        ADMM,
+        "const double w = i < n1 ? w1 : w2, x",
+        "const double w = w2, x",
+    ),
+    "fold_pieces: the first piece twice": (
+        ADMM,
+        "index_t k = 1; k < parts",
+        "index_t k = 0; k < parts",
+    ),
+    "subtract_rows: the wrong leading dimension": (ADMM, "rows[j * n + i];", "rows[j + i];"),
+    "subtract_rows: a host pointer": (LAUNCH, "coefficients_.data(), rows, r}", "gamma, rows, r}"),
+    "shrink: the neighbour's norm": (
+        ADMM,
+        "shrink_factor(norm[i / w], level)",
+        "shrink_factor(norm[i / (w + 1)], level)",
+    ),
+    "signature: rows are ignored": (ADMM, "counts && k < counts[b]", "counts && k < 0"),
+    "gated_sum: added before all lanes have written": (
+        DESIGN,
+        "tile[thread()] = sum;\n        __syncthreads();",
+        "tile[thread()] = sum;",
+    ),
+    "gated_sum: tile used again too early": (
+        DESIGN,
+        "z[k * n + j] = sum;\n        }\n        __syncthreads();",
+        "z[k * n + j] = sum;\n        }",
+    ),
+    "gated_sum: outputs share the first weights": (
+        DESIGN,
+        "from[(k * p + i) * n + j]",
+        "from[i * n + j]",
+    ),
+    "gated: the gates of the first output only": (
+        DESIGN,
+        "gates[r % p * n + j] * q",
+        "gates[r * n + j] * q",
+    ),
+    "gated columns: every piece has the first rows' gates": (
+        DESIGN,
+        "gates[g * n + first + r]",
+        "gates[g * n + r]",
+    ),
+    "gram: pieces overwrite each other": (LAUNCH, "T(first > 0)", "T(0)"),
+    "gram: no identity": (DESIGN, "(i == j ? T(1) : T(0))", "T(0)"),
+    "gram: the upper triangle of the inverse is missing": (
+        LAUNCH,
+        "each(steps, size_ * size_, MirrorLower<T>{size_, inverse_.data()});",
+        "",
+    ),
+    "potri: a factor is taken for the inverse": (
+        LAUNCH,
+        "potri<T>(queue, size_, inverse_.data(), size_);",
+        "",
+    ),
+    "loss: samples without weight count": (LOSS, "if (!(s > 0)) return 0;", ""),
+    "loss: softmax works in its own input": (LOSS, "k, a.row(1, j), a.n", "k, a.row(0, j), a.n"),
+    "loss: an output's targets are another's": (
+        LOSS,
+        "loss_prox(a.kind(), at, a.y[i], k",
+        "loss_prox(a.kind(), at, a.y[j], k",
+    ),
+    "unit columns: stored by rows": (
+        CONE,
+        "x[k * n + j] = length > 0",
+        "x[j * d + k] = length > 0",
+    ),
+    "cones: coefficients read before they are written": (
+        CONE,
+        "__syncwarp(); // all of c is there",
+        "",
+    ),
+    "cones: triangular solve runs ahead": (
+        CONE,
+        "__syncwarp();\n                const double* column",
+        "const double* column",
+    ),
+    "cones: rows with negative multipliers stay": (
+        CONE,
+        "if (next[j] > 0) continue;",
+        "if (next[j] > -1) continue;",
+    ),
+    "cones: rotated before everyone has read": (
+        CONE,
+        "__syncwarp(); // everyone has read a and b",
+        "",
+    ),
+    "cones: a new column is not cleared": (CONE, "column[l] = 0;", ""),
+    "cones: candidates overwrite each other": (
+        CONE,
+        "kept + __popc(taken & ((1u << lane) - 1))",
+        "kept",
+    ),
+    "cones: X v is not computed again": (CONE, "xv[j] = product(j);", ""),
+    "cones: the entering row changes while it is read": (
+        CONE,
+        "__syncwarp(); // everyone has read them",
+        "",
+    ),
+    "cones: short projections are kept": (
+        CONE,
+        "const bool zero = length <= level;",
+        "const bool zero = false;",
+    ),
+    "cones: every block has the first gate": (
+        CONE,
+        "gate(a.gates + k % a.p * a.n)",
+        "gate(a.gates)",
+    ),
+    "violations: not relative": (CONE, "length > 0 ? worst / length : 0.0", "worst"),
+    "violations: the best row": (
+        CONE,
+        "worst = warp_reduce(worst, Larger());\n        if (cone.lane",
+        "if (cone.lane",
+    ),
+    "face_bases: a unit vector twice": (
+        CONE,
+        "l == farthest ? -1.0 : left[l] - e[l] * e[l]",
+        "left[l] - 0 * e[l]",
+    ),
+    "face_bases: read before it is whole": (
+        CONE,
+        "e[l] = l == farthest ? 1.0 : 0.0;\n            __syncwarp();",
+        "e[l] = l == farthest ? 1.0 : 0.0;",
+    ),
+    "newton: the second half has the sign of the first": (CONE, "b / (p * c) ? -1.0 : 1.0", "1.0"),
+    "newton: no curvature of the norm": (
+        CONE,
+        "beta / length * ((i == j ? 1.0 : 0.0)",
+        "0 * ((i == j ? 1.0 : 0.0)",
+    ),
+    "newton: a block moves by its neighbour's columns": (
+        CONE,
+        "j < a.first[k + 1]; ++j)",
+        "j <= a.first[k + 1]; ++j)",
+    ),
+    "newton: the gradient of the first output": (
+        LAUNCH,
+        "theta.data() + k * n, n, f.data()",
+        "theta.data(), n, f.data()",
+    ),
+    "paper_shrink: lambda keeps the last step": (PAPER, "lambda[j] = left;", ""),
+    "paper_shrink: parts of one block only": (PAPER, "part[block()] = sum;", "part[0] = sum;"),
+    "paper cones: the gates of the first output only": (
+        "admm_relu/paper_functors.inl",
+        "gates[b % p * n + j] - 1, g",
+        "gates[b * n + j] - 1, g",
+    ),
+    "paper cones: the last block's neighbour": (
+        PAPER,
+        "row(b, at - b * row.n, sum.a, sum.b)",
+        "row(b, at, sum.a, sum.b)",
+    ),
+    "paper cones: both parts of q": (PAPER, "x > 0 ? 0.0 : square", "square"),
+    "paper: C is not inverted": (
+        PAPER_LAUNCH,
+        "trsm<T>(queue, true, false, d, d, c.data(), d, factor_.data(), d);",
+        "",
+    ),
+    "paper: C is transposed": (
+        PAPER_LAUNCH,
+        "false, true, nb_, d_, d_, T(1), u_.data()",
+        "false, false, nb_, d_, d_, T(1), u_.data()",
+    ),
+    "paper: no shift of the diagonal": (PAPER, "a[i * d + i] +=", "a[i * d + i] -= 0 *"),
+    "paper: negative neurons count as positive": (PAPER, "sum += s ? -x : x;", "sum += x;"),
+    "trsm: from the other side": (
+        PAPER_LAUNCH,
+        "trsm<T>(queue, true, false",
+        "trsm<T>(queue, false, true",
+    ),
     "memory leaks": (
         "backend/cuda.cu",
         "if (p) (void)cudaFreeAsync(p, queue.stream());",
@@ -141,15 +347,15 @@ def compile_commands(build: Path) -> list[tuple[list[str], str]]:
     for entry in json.loads((build / "compile_commands.json").read_text("utf-8")):
         if "fastopt_cuda_emu" in entry["command"] and entry["file"].endswith(".cu"):
             found.append((shlex.split(entry["command"]), entry["file"]))
-    if len(found) != 2:
+    if len(found) != 4:
         raise SystemExit(f"{build}: expected a build with FASTOPT_TESTS=ON and BUILD Ninja or Make")
     return found
 
 
-def link_command(build: Path) -> list[str]:
+def link_command(build: Path, target: str) -> list[str]:
     text = (
         subprocess.run(
-            ["ninja", "-C", build, "-t", "commands", "test_cuda_cbo"],
+            ["ninja", "-C", build, "-t", "commands", target],
             check=True,
             capture_output=True,
             text=True,
@@ -175,7 +381,12 @@ def survives(build: Path, fault: tuple[str, str, str], folder: Path) -> bool:
         raise SystemExit(f"{name} has changed: this no longer stands there:\n{old}")
     source.write_text(re.sub(pattern, lambda _: new.strip(), text), "utf-8")
     objects = {}
+    admm = name.startswith("admm_relu")
     for command, file in compile_commands(build):
+        if not name.startswith("backend") and admm != ("/admm_relu/" in file):
+            continue  # does not see the fault
+        if name.startswith("admm_relu/paper") and "paper" not in file:
+            continue
         mutated = [part.replace(str(ROOT / "csrc"), str(tree)) for part in command]
         output = mutated.index("-o") + 1
         objects[mutated[output]] = str(folder / (Path(file).stem + ".o"))
@@ -184,7 +395,8 @@ def survives(build: Path, fault: tuple[str, str, str], folder: Path) -> bool:
         mutated = [p for p in mutated if not p.endswith(".o.d") and "fastopt_cuda_emu.dir" not in p]
         mutated = ["-O1" if part == "-O3" else part for part in mutated]
         subprocess.run([*mutated, "-w"], check=True, cwd=build)
-    link = [objects.get(part, part) for part in link_command(build)]
+    target = "test_cuda_admm" if admm else "test_cuda_cbo"
+    link = [objects.get(part, part) for part in link_command(build, target)]
     link[link.index("-o") + 1] = str(folder / "test")
     subprocess.run(link, check=True, cwd=build)
     try:

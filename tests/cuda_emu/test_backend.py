@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastopt import _backend, _cpu, cbo, problems
+from fastopt import _backend, _cpu, admm_relu, admm_relu_path, cbo, problems
 
 EXACT = [
     {"dynamics": "anisotropic"},
@@ -71,3 +71,111 @@ def test_a_missing_device_is_an_error_that_says_so(monkeypatch):
     with pytest.raises(RuntimeError, match="no CUDA-capable device"):
         run("cuda", dynamics="anisotropic")
     assert not _backend.info()["cuda"]["available"]
+
+
+# ---- admm_relu ---------------------------------------------------------------------------------
+
+
+def samples(loss, outputs=1, n=40, d=3):
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(size=(n, d)), rng.normal(size=(n, outputs))
+    if loss in ("logistic", "hinge", "squared_hinge"):
+        y = np.where(y > 0, 1.0, -1.0)
+    if loss == "softmax":
+        y = rng.integers(0, 3, size=(n, 1))
+    return X, y if outputs > 1 else y[:, 0]
+
+
+def both(X, y, function=admm_relu, **options):
+    options = {"gates": 6, "rng": 2, "beta": 0.3, "maxiter": 40, **options}
+    if function is admm_relu_path:
+        del options["beta"]
+    return (function(X, y, device=device, **options) for device in ("cuda", "cpu"))
+
+
+def agree(gpu, cpu, rtol):
+    assert gpu.nit == cpu.nit or rtol > 1e-6  # in single precision rounding may move the end
+    assert gpu.status == cpu.status and gpu.method == cpu.method
+    np.testing.assert_allclose(gpu.fun, cpu.fun, rtol=rtol)
+    np.testing.assert_allclose(gpu.beta_max, cpu.beta_max, rtol=1e-10)
+    if np.isfinite(cpu.dual_fun):
+        np.testing.assert_allclose(gpu.dual_fun, cpu.dual_fun, rtol=max(rtol, 1e-7), atol=1e-7)
+    assert gpu.dual_fun <= gpu.fun
+    assert gpu.constr_violation < 1e-9
+
+
+@pytest.mark.parametrize("method", ["conic", "gated", "scp", "admm"])
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_networks_agree_with_the_cpu(method, outputs, dtype):
+    gpu, cpu = both(*samples("squared", outputs), method=method, dtype=dtype)
+    agree(gpu, cpu, 1e-9 if dtype == "float64" else 1e-5)
+    X = samples("squared", outputs)[0]
+    np.testing.assert_allclose(gpu.predict(X), cpu.predict(X), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("polish", [True, False])
+@pytest.mark.parametrize(
+    "loss", ["logistic", "softmax", "hinge", "squared_hinge", "huber", "quantile"]
+)
+def test_every_loss_agrees_with_the_cpu(loss, polish):
+    gpu, cpu = both(*samples(loss), loss=loss, method="conic", polish=polish, maxiter=20)
+    agree(gpu, cpu, 1e-9)
+    np.testing.assert_allclose(gpu.theta, cpu.theta, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_history_and_the_callback():
+    X, y = samples("logistic")
+    seen = []
+    options = {
+        "loss": "logistic",
+        "method": "conic",
+        "sample_weight": np.linspace(0.5, 2, len(y)),
+        "record_history": True,
+        "callback": lambda intermediate_result: seen.append(intermediate_result.fun),
+    }
+    gpu, cpu = both(X, y, **options)
+    agree(gpu, cpu, 1e-9)
+    np.testing.assert_allclose(gpu.history["fun"], cpu.history["fun"], rtol=1e-8)
+    np.testing.assert_allclose(seen[: len(seen) // 2], seen[len(seen) // 2 :], rtol=1e-8)
+
+
+def test_many_columns_take_the_dense_system_of_rows():
+    X, y = samples("squared", n=20, d=8)
+    gpu, cpu = both(X, y, method="conic", rho=1.0)
+    agree(gpu, cpu, 1e-9)
+
+
+def test_wide_data_begin_with_the_published_splitting():
+    X, y = samples("squared", n=12, d=101)
+    gpu, cpu = both(X, y, gates=2, maxiter=10, gap_tol=1e-3)
+    assert gpu.method == "admm+conic"
+    agree(gpu, cpu, 1e-6)
+
+
+def test_one_column():
+    X, y = samples("squared", d=1)
+    gpu, cpu = both(X, y, fit_intercept=False, method="conic")
+    agree(gpu, cpu, 1e-9)
+
+
+def test_a_path_and_a_warm_start():
+    X, y = samples("squared")
+    gpu, cpu = both(X, y, admm_relu_path, betas=[0.1, 1.0, 100.0], maxiter=500)
+    assert gpu.success and cpu.success
+    np.testing.assert_allclose(gpu.fun, cpu.fun, rtol=1e-4)
+    assert list(gpu.n_neurons) == list(cpu.n_neurons)
+    gpu, cpu = both(X, y, warm_start=cpu.results[0], beta=0.1, method="conic", gates=1)
+    np.testing.assert_allclose(gpu.fun, cpu.fun, rtol=1e-4)
+
+
+def test_generated_gates():
+    X, y = samples("squared")
+    gpu, cpu = both(X, y, gates="generate", maxiter=100)
+    np.testing.assert_allclose(gpu.fun, cpu.fun, rtol=2e-4)
+
+
+def test_what_runs_on_the_cpu_only_says_so():
+    X, y = samples("squared")
+    with pytest.raises(ValueError, match=r"robust_eps.*device='cpu'"):
+        admm_relu(X, y, beta=0.1, robust_eps=0.1, gates=4, rng=1, device="cuda")

@@ -60,7 +60,7 @@ template <class T> bool same_bits(const std::vector<T>& a, const std::vector<T>&
 }
 
 template <class F> void for_seeds(F f) {
-    for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    for (std::uint64_t seed = 0; seed < cuda_emu_seeds(); ++seed) {
         cuda_emu_seed(seed);
         f();
     }

@@ -488,7 +488,7 @@ X0, Y0 = teacher(20, 3)
         ({"rho": 0}, "rho must be"),
         ({"quantile": 1.0}, "quantile"),
         ({"dtype": "int8"}, "dtype must be"),
-        ({"device": "cuda"}, "device must be"),
+        ({"device": "tpu"}, "device must be"),
         ({"threads": 0}, "threads must be"),
         ({"warm_start": np.zeros(3)}, "warm_start must have"),
     ],

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <functional>
 #include <type_traits>
 
@@ -23,6 +24,11 @@ long cuda_emu_releases();                      // those of them that give someth
 long cuda_emu_live();                          // allocations, streams, events, handles alive
 }
 #pragma GCC visibility pop
+// How many orders the tests try: the environment variable CUDA_EMU_SEEDS, or 10.
+inline std::uint64_t cuda_emu_seeds() {
+    const char* given = std::getenv("CUDA_EMU_SEEDS");
+    return given ? std::strtoull(given, nullptr, 10) : 10;
+}
 
 // ---- for the stand-in headers ------------------------------------------------------------------
 struct CUstream_st;

@@ -170,6 +170,7 @@ inline int __any_sync(unsigned mask, int predicate, CUDA_EMU_HERE) {
     for (int l = 0; l < warpSize; ++l) any |= words[l] != 0;
     return any;
 }
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline unsigned __ballot_sync(unsigned mask, int predicate, CUDA_EMU_HERE) {
     const auto* words = cuda_emu::exchange(mask, predicate != 0, "__ballot_sync", file, line);
     unsigned bits = 0;

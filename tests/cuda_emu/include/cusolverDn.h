@@ -17,12 +17,19 @@ cusolverStatus_t cusolverDnDestroy(cusolverDnHandle_t handle);
 cusolverStatus_t cusolverDnSetStream(cusolverDnHandle_t handle, cudaStream_t stream);
 
 #define CUDA_EMU_SOLVER(T, letter)                                                                 \
-    cusolverStatus_t cusolverDn##letter##potrf_bufferSize(cusolverDnHandle_t handle,               \
-                                                          cublasFillMode_t uplo, int n, T* a,      \
-                                                          int lda, int* size);                     \
+    cusolverStatus_t cusolverDn##letter##potrf_bufferSize(                                         \
+        cusolverDnHandle_t handle, cublasFillMode_t uplo, int n, T* a, int lda, int* size);        \
     cusolverStatus_t cusolverDn##letter##potrf(cusolverDnHandle_t handle, cublasFillMode_t uplo,   \
                                                int n, T* a, int lda, T* work, int size,            \
-                                               int* info);
+                                               int* info);                                         \
+    cusolverStatus_t cusolverDn##letter##potri_bufferSize(                                         \
+        cusolverDnHandle_t handle, cublasFillMode_t uplo, int n, T* a, int lda, int* size);        \
+    cusolverStatus_t cusolverDn##letter##potri(cusolverDnHandle_t handle, cublasFillMode_t uplo,   \
+                                               int n, T* a, int lda, T* work, int size,            \
+                                               int* info);                                         \
+    cusolverStatus_t cusolverDn##letter##potrs(cusolverDnHandle_t handle, cublasFillMode_t uplo,   \
+                                               int n, int columns, const T* a, int lda, T* b,      \
+                                               int ldb, int* info);
 CUDA_EMU_SOLVER(double, D)
 CUDA_EMU_SOLVER(float, S)
 #undef CUDA_EMU_SOLVER

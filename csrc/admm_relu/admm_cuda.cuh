@@ -1,0 +1,177 @@
+// Device kernels of admm_relu: what admm_functors.inl says for one number, spread over threads, and
+// sums, which are in a fixed order of their own, so that a run repeats its bits; they agree with
+// the CPU's within rounding. Loops stride over the grid. More kernels are in design_cuda.cuh,
+// loss_cuda.cuh, cone_cuda.cuh and paper_cuda.cuh. T: the iterates' type; n samples, d columns, P
+// gates, c outputs, B blocks. "Reads" and "writes" count numbers of one item.
+#pragma once
+
+#include "backend/launch.cuh"
+#include "backend/reduce.cuh"
+#include "core/vmath.hpp"
+
+namespace fastopt {
+namespace gpu {
+
+#include "admm_relu/admm_functors.inl"
+
+// f(i) for i < n: reads and writes what the functor says.
+template <class F> __global__ void __launch_bounds__(block_size) each(index_t n, F f) {
+    FASTOPT_NOT_UNROLLED
+    for (index_t i = first_item(); i < n; i += stride()) f(i);
+}
+
+// ---- sums --------------------------------------------------------------------------------------
+
+struct Four {
+    double a, b, c, d;
+};
+__device__ inline Four from_lane_above(const Four& x, unsigned delta) {
+    return {__shfl_down_sync(whole_warp, x.a, delta), __shfl_down_sync(whole_warp, x.b, delta),
+            __shfl_down_sync(whole_warp, x.c, delta), __shfl_down_sync(whole_warp, x.d, delta)};
+}
+struct Plus {
+    template <class V> __device__ V operator()(V a, V b) const { return a + b; }
+    __device__ Four operator()(const Four& x, const Four& y) const {
+        return {x.a + y.a, x.b + y.b, x.c + y.c, x.d + y.d};
+    }
+};
+struct Larger {
+    template <class V> __device__ V operator()(V a, V b) const { return b > a ? b : a; }
+};
+
+__device__ inline index_t warp_number() { return first_item() / warp_size; }
+__device__ inline index_t warps() { return stride() / warp_size; }
+__device__ inline double warp_length(const double* a, index_t n) {
+    double sum = 0;
+    for (index_t i = thread() % warp_size; i < n; i += warp_size) sum += a[i] * a[i];
+    return vsqrt(warp_reduce(sum, Plus()));
+}
+
+// part_b = op over the f(i) of block b: reads what the functor reads, writes one V a block.
+template <class V, class Op, class F>
+__global__ void __launch_bounds__(block_size) reduce_parts(index_t n, F f, V* __restrict__ part) {
+    V value = {};
+    for (index_t i = first_item(); i < n; i += stride()) value = Op()(value, f(i));
+    value = block_reduce(value, dynamic_shared<V>(), Op());
+    if (thread() == 0) part[block()] = value;
+}
+
+// part_0 = op over n parts: one block. Reads n V, writes one.
+template <class V, class Op> __global__ void fold_parts(index_t n, V* part) {
+    V value = {};
+    for (index_t i = thread(); i < n; i += threads()) value = Op()(value, part[i]);
+    value = block_reduce(value, dynamic_shared<V>(), Op());
+    if (thread() == 0) part[0] = value;
+}
+
+struct Product {
+    const double* x;
+    const double* y;
+    FASTOPT_HD double operator()(index_t i) const { return x[i] * y[i]; }
+};
+template <class T> struct WeightedProduct { // of two segments
+    index_t n1;
+    double w1, w2;
+    const T* x;
+    const T* y;
+    FASTOPT_HD double operator()(index_t i) const {
+        return (i < n1 ? w1 : w2) * (static_cast<double>(x[i]) * static_cast<double>(y[i]));
+    }
+};
+template <class T> struct SquaredDistances {
+    const double* state;
+    const double* x;
+    const double* last;
+    const T* y;
+    __device__ Four operator()(index_t i) const {
+        const double at = x[i], a = state[i] - at, b = at - last[i],
+                     c = at - static_cast<double>(y[i]);
+        return {at * at, a * a, b * b, c * c};
+    }
+};
+struct Value {
+    const double* x;
+    FASTOPT_HD double operator()(index_t i) const { return x[i]; }
+};
+struct BlockLength { // ||v_b||: a thread a block, w numbers in order
+    index_t w;
+    const double* v;
+    FASTOPT_HD double operator()(index_t b) const {
+        double sum = 0;
+        for (index_t i = b * w; i < (b + 1) * w; ++i) sum += v[i] * v[i];
+        return vsqrt(sum);
+    }
+};
+struct SetBlockLength {
+    BlockLength length;
+    double* norm;
+    FASTOPT_HD void operator()(index_t b) const { norm[b] = length(b); }
+};
+struct Shrink { // reads and writes one number, reads a norm
+    index_t w;
+    double level;
+    const double* norm;
+    const double* from;
+    double* to;
+    FASTOPT_HD void operator()(index_t i) const {
+        to[i] = from[i] * shrink_factor(norm[i / w], level);
+    }
+};
+struct BlockHash { // of a block longer than the level, with its active rows; else 0
+    index_t d;
+    double level;
+    const double* norm;
+    const index_t* counts; // null: no cones
+    const index_t* rows;
+    FASTOPT_HD std::uint64_t operator()(index_t b) const {
+        if (!(norm[b] > level)) return 0;
+        std::uint64_t h = mixed(hash_start, static_cast<std::uint64_t>(b) + 1);
+        for (index_t k = 0; counts && k < counts[b]; ++k)
+            h = mixed(h, static_cast<std::uint64_t>(rows[b * d + k]) << 20);
+        return h;
+    }
+};
+
+// Parts of <a, row_j> and <row_j, b>, each row cut into `parts` pieces, a block a piece. Reads
+// 3 n T a row, writes a Four a piece.
+template <class T>
+__global__ void __launch_bounds__(block_size)
+    row_products(const T* __restrict__ rows, index_t count, index_t n1, index_t n, index_t parts,
+                 const T* __restrict__ a, const T* __restrict__ b, double w1, double w2,
+                 Four* __restrict__ out) {
+    for (index_t piece = block(); piece < count * parts; piece += blocks()) {
+        const index_t j = piece / parts, first = piece % parts * threads() + thread();
+        Four sum = {};
+        for (index_t i = first; i < n; i += parts * threads()) {
+            const double w = i < n1 ? w1 : w2, x = static_cast<double>(rows[j * n + i]);
+            sum.a += w * (static_cast<double>(a[i]) * x);
+            sum.b += w * (x * static_cast<double>(b[i]));
+        }
+        sum = block_reduce(sum, dynamic_shared<Four>(), Plus());
+        if (thread() == 0) out[piece] = sum;
+    }
+}
+struct FoldPieces { // pieces of a row in order, into the first
+    index_t parts;
+    Four* pieces;
+    __device__ void operator()(index_t j) const {
+        Four sum = pieces[j * parts];
+        for (index_t k = 1; k < parts; ++k) sum = Plus()(sum, pieces[j * parts + k]);
+        pieces[j * parts] = sum;
+    }
+};
+
+template <class T> struct SubtractRows { // reads count + 1 numbers, writes one
+    index_t count, n;
+    const double* gamma;
+    const T* rows;
+    T* r;
+    FASTOPT_HD void operator()(index_t i) const {
+        T x = r[i];
+        for (index_t j = 0; j < count; ++j) x += static_cast<T>(-gamma[j]) * rows[j * n + i];
+        r[i] = x;
+    }
+};
+
+} // namespace gpu
+} // namespace fastopt

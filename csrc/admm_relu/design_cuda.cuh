@@ -1,0 +1,87 @@
+// Device kernels of products with the design and of its dense systems.
+#pragma once
+
+#include "admm_relu/admm_cuda.cuh"
+
+namespace fastopt {
+namespace gpu {
+
+constexpr int gate_lanes = block_size / warp_size;
+
+// z_kj = sum_i D_ij from_(k P + i)j: a block 32 columns, its warps share the gates, whose partial
+// sums are added in order. Reads 2 c P n T, writes c n.
+template <class T>
+__global__ void __launch_bounds__(block_size)
+    gated_sum(const T* __restrict__ gates, const T* __restrict__ from, index_t n, index_t p,
+              index_t c, T* __restrict__ z) {
+    T* tile = dynamic_shared<T>();
+    const int column = thread() % warp_size, lane = thread() / warp_size;
+    const index_t column_blocks = (n + warp_size - 1) / warp_size;
+    for (index_t t = block(); t < c * column_blocks; t += blocks()) {
+        const index_t k = t / column_blocks, j = t % column_blocks * warp_size + column;
+        T sum = 0;
+        if (j < n)
+            for (index_t i = lane; i < p; i += gate_lanes)
+                sum += gates[i * n + j] * from[(k * p + i) * n + j];
+        tile[thread()] = sum;
+        __syncthreads();
+        if (lane == 0 && j < n) {
+            for (int l = 1; l < gate_lanes; ++l) sum += tile[l * warp_size + column];
+            z[k * n + j] = sum;
+        }
+        __syncthreads();
+    }
+}
+template <class T> struct Gated { // out_(k P + i)j = D_ij q_kj: reads 2, writes 1
+    index_t n, p;
+    const T* gates;
+    const T* q;
+    T* out;
+    FASTOPT_HD void operator()(index_t at) const {
+        const index_t r = at / n, j = at - r * n;
+        out[at] = gates[r % p * n + j] * q[r / p * n + j];
+    }
+};
+template <class T> struct TimesColumn { // out_kj = x_j z_kj: reads 2, writes 1
+    index_t n;
+    const T* x;
+    const T* z;
+    T* out;
+    FASTOPT_HD void operator()(index_t at) const { out[at] = x[at % n] * z[at]; }
+};
+template <class T> struct Times { // a *= b: reads 2, writes 1
+    T* a;
+    const T* b;
+    FASTOPT_HD void operator()(index_t i) const { a[i] = a[i] * b[i]; }
+};
+template <class T> struct GatedColumns { // rows of F from row `first` on: reads 2, writes 1
+    index_t first, n, d, p;
+    const T* x;
+    const T* gates;
+    T* out;
+    FASTOPT_HD void operator()(index_t at) const {
+        const index_t r = at / (p * d), column = at - r * (p * d), g = column / d;
+        out[at] = gates[g * n + first + r] * x[(first + r) * d + column - g * d];
+    }
+};
+template <class T> struct ShiftedGram { // lower triangle of I + s H: reads 1/2, writes 1/2
+    double s;
+    index_t n;
+    const T* h;
+    T* a;
+    FASTOPT_HD void operator()(index_t at) const {
+        const index_t i = at / n, j = at - i * n;
+        if (j <= i) a[at] = static_cast<T>(s) * h[at] + (i == j ? T(1) : T(0));
+    }
+};
+template <class T> struct MirrorLower { // the upper triangle: reads 1/2, writes 1/2
+    index_t n;
+    T* a;
+    FASTOPT_HD void operator()(index_t at) const {
+        const index_t i = at / n, j = at - i * n;
+        if (j < i) a[j * n + i] = a[at];
+    }
+};
+
+} // namespace gpu
+} // namespace fastopt
