@@ -19,7 +19,7 @@ constexpr double refine_step = 0.01;  // ... that starts from the best point
 constexpr double polish_spread = 1e-2, final_spread = 1e-4; // of P
 constexpr double swarm_share = 0.25, swarm_leading_share = 0.75;
 constexpr double local_share = 0.10, local_leading_share = 0.30;
-constexpr double zero_scale = 1e-6;        // of f's scale, below which |f| counts as zero ...
+constexpr double zero_scale = 1e-4;        // of f's scale, below which |f| counts as zero ...
 constexpr double coarse_zero_scale = 1;    // ... in float32
 constexpr double same_place = 1e-3;        // of the box, within which two ends are one minimum
 constexpr double least_rank = 1e100;       // ranks of infeasible points lie above
