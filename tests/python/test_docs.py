@@ -74,7 +74,8 @@ def test_a_block_runs(page, prepared, block, tmp_path, monkeypatch):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_to_files(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
-        assert "://" in target or (page.parent / target).exists(), target
+        drawn = target.startswith("figures/")  # when the site is made: test_figures.py
+        assert drawn or "://" in target or (page.parent / target).exists(), target
 
 
 TOOLS = ["differential_evolution", "dual_annealing", "CMA-ES", "CBXpy", "scnn", "cvxpy",
