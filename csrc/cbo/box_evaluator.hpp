@@ -29,7 +29,10 @@ template <class T> class BoxEvaluator {
     void finish(const Hybrid& hybrid, CboResult<T>& result);
 
     template <class Archive> void visit(Archive& a) {
+        const std::size_t d = best_x_.size();
         a("x", best_x_), a("f", best_f_), a("violation", best_v_), a("nfev", nfev_);
+        if constexpr (std::is_same_v<Archive, Load>)
+            Load::require(best_x_.size() == d && nfev_ >= 0, "its best point does not fit");
     }
 
   private:

@@ -30,6 +30,12 @@ void check_dimension(Load& load, index_t d) {
                                      " coordinates, but bounds has " + std::to_string(d));
 }
 
+// The number of iterations done less one: the file's.
+void load_iteration(Load& load, index_t& k) {
+    load("nit", k);
+    Load::require(k >= 0 && k < index_t{1} << 53, "its number of iterations is out of range");
+}
+
 // The plain dynamics. One iteration reads the particles twice (evaluate, consensus) and reads and
 // writes them once (move): 4 N d numbers of memory traffic, N evaluations, N d normals (2 N d with
 // memory, which also reads and writes the personal bests).
@@ -64,7 +70,7 @@ CboResult<T> run_ensemble(const CboProblem<T>& problem, const CboOptions& o,
     if (resume) {
         Load load(*resume);
         check_dimension(load, problem.dim());
-        load("nit", k);
+        load_iteration(load, k);
         s.visit(load);
         history.visit(load);
         if (const Status l = limit(); l != Status::running) return end(l, k + 1);
@@ -125,7 +131,7 @@ CboResult<T> run_hybrid(const CboProblem<T>& problem, const CboOptions& o, const
     if (resume) {
         Load load(*resume), load_box(*resume, "box."), load_hybrid(*resume, "hybrid.");
         check_dimension(load, problem.dim());
-        load("nit", k);
+        load_iteration(load, k);
         box.visit(load_box);
         hybrid.visit(load_hybrid);
         history.visit(load);

@@ -129,6 +129,21 @@ Ensemble<T>::Ensemble(const CboProblem<T>& problem, const CboOptions& options)
     c_.assign(d_, 0.0), best_x_.assign(d_, unset);
 }
 
+// What was read of a file fits the problem; arrays of fixed size are refused before.
+template <class T> void Ensemble<T>::check() const {
+    Load::require(Load::has(c_, d_) && Load::has(best_x_, d_), "its points do not fit");
+    Load::require(nfev_ >= 0 && epoch_ >= 0 && still_ >= 0 && batch_at_ >= 0,
+                  "a count is negative");
+    const index_t size = options_.batch_size;
+    Load::require(Load::has(batch_, size > 0 ? n_ : 0) && Load::has(chunk_, size) &&
+                      batch_at_ <= n_,
+                  "its batches do not fit");
+    for (const auto* rows : {&batch_, &chunk_})
+        Load::require(std::all_of(rows->begin(), rows->end(),
+                                  [&](index_t row) { return row >= 0 && row < n_; }),
+                      "a batch names a particle that does not exist");
+}
+
 template <class T> void Ensemble<T>::initialise() {
     T* x = x_.mirror();
     if (problem_.init) {

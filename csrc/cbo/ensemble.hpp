@@ -43,11 +43,12 @@ template <class T> class Ensemble {
             a("epoch", epoch_);
         a("y", y_), a("y_f", y_f_), a("y_violation", y_v_), a("clusters", clusters_);
         a("centers", centers_), a("weights", w_), a("spread", spread_);
-        if constexpr (std::is_same_v<Archive, Load>) send_consensus(), send_batch();
+        if constexpr (std::is_same_v<Archive, Load>) check(), send_consensus(), send_batch();
     }
 
   private:
     const index_t* batch_rows() const { return batch_.empty() ? nullptr : rows_.data(); }
+    void check() const;
     void first_clusters();
     void next_batch();
     void send_batch();

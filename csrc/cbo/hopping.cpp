@@ -17,6 +17,7 @@ constexpr double worst_condition = 1e14;
 constexpr double flat = 1e-14;        // relative range of f that counts as rounding noise
 constexpr double lattice_noise = 0.3; // least standard deviation of an integer, in cells
 constexpr std::int64_t longest_history = 20000;
+constexpr std::int64_t longest_run = std::int64_t{1} << 53; // generations, in a file
 constexpr index_t block = 8; // rows that accumulate() takes in one pass over `out`
 
 // out_j += sum_b w_b rows_bj for count <= block rows, added one after the other for every j.
@@ -42,6 +43,25 @@ Hopping::Hopping(index_t d, const std::vector<double>& cells)
     : d_(d), full_(d <= full_limit), cells_(cells), c_(d), best_point_(d), step_path_(d),
       covariance_path_(d), covariance_(full_ ? d * d : d), factor_(covariance_.size()), mean_y_(d),
       mean_z_(d), noise_(cells.empty() ? 0 : d) {}
+
+void Hopping::check() const {
+    const index_t square = full_ ? d_ * d_ : d_;
+    Load::require(Load::has(c_, d_) && Load::has(best_point_, d_) && Load::has(step_path_, d_) &&
+                      Load::has(covariance_path_, d_) && Load::has(covariance_, square) &&
+                      Load::has(factor_, square),
+                  "the hopping's arrays do not fit the number of coordinates");
+    Load::require(n_ == 0 ? x_.empty() && finished_
+                          : n_ >= 4 && static_cast<index_t>(x_.size()) / d_ == n_ &&
+                                x_.size() % static_cast<std::size_t>(d_) == 0,
+                  "the hopping's particles do not fit their number");
+    Load::require(generation_ >= 0 && generation_ < longest_run && factored_ >= 0 &&
+                      factored_ <= generation_,
+                  "the hopping's generations are out of range");
+    for (const auto* values : {&best_history_, &median_history_})
+        Load::require(
+            std::none_of(values->begin(), values->end(), [](double f) { return std::isnan(f); }),
+            "the hopping's history holds something that is not a number");
+}
 
 // Everything that follows from d and n: weights, rates and lengths (the tutorial's table 1).
 void Hopping::prepare() {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/random.hpp"
+#include "core/snapshot.hpp"
 
 namespace fastopt {
 
@@ -44,12 +45,14 @@ class Hopping {
         a("h.step_path", step_path_), a("h.covariance_path", covariance_path_);
         a("h.best_history", best_history_), a("h.median_history", median_history_);
         a("h.particles", x_);
+        if constexpr (std::is_same_v<Archive, Load>) check();
         prepare();
     }
 
     static constexpr index_t full_limit = 500;
 
   private:
+    void check() const;
     void prepare();
     void transform();                               // y_i = A z_i
     void resolve(const double* y, double* z) const; // z = A^-1 y

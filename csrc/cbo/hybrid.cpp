@@ -19,10 +19,11 @@ constexpr double refine_step = 0.01;  // ... that starts from the best point
 constexpr double polish_spread = 1e-2, final_spread = 1e-4; // of P
 constexpr double swarm_share = 0.25, swarm_leading_share = 0.75;
 constexpr double local_share = 0.10, local_leading_share = 0.30;
-constexpr double zero_scale = 1e-4;        // of f's scale, below which |f| counts as zero ...
-constexpr double coarse_zero_scale = 1;    // ... in float32
-constexpr double same_place = 1e-3;        // of the box, within which two ends are one minimum
-constexpr double least_rank = 1e100;       // ranks of infeasible points lie above
+constexpr double zero_scale = 1e-4;     // of f's scale, below which |f| counts as zero ...
+constexpr double coarse_zero_scale = 1; // ... in float32
+constexpr double same_place = 1e-3;     // of the box, within which two ends are one minimum
+constexpr double least_rank = 1e100;    // ranks of infeasible points lie above
+constexpr std::int64_t most_counted = std::int64_t{1} << 53; // in a file
 constexpr double coarse_difference = 5e-3; // step of differences in float32: its epsilon^(1/3)
 
 // Streams of random numbers within one step.
@@ -53,6 +54,19 @@ Hybrid::Hybrid(index_t d, HybridOptions options)
         o_.n_particles = 4 + static_cast<index_t>(3 * vlog(static_cast<double>(d)));
     o_.n_particles = std::max<index_t>(o_.n_particles, 4);
     for (double cells : o_.cells) frozen_.push_back(cells > 0);
+}
+
+void Hybrid::check() const {
+    const auto regime = [](std::int64_t r) { return r >= 0 && r <= 3; };
+    Load::require(regime(regime_) && regime(leader_) && (particles_ == 1 || particles_ == 2),
+                  "it names a regime that does not exist");
+    Load::require(Load::has(best_point_, d_), "its best point does not fit");
+    for (const std::int64_t count :
+         {iteration_, restarts_, runs_, nfev_[0], nfev_[1], nfev_[2], nfev_[3]})
+        Load::require(count >= 0 && count < most_counted, "a count is out of range");
+    Load::require(swarm_.size() > 0 || (runs_ == 0 && particles_ == 1),
+                  "the swarm that it names is empty");
+    Load::require(hopping_.size() > 0 || restarts_ == 0, "the hopping that it names is empty");
 }
 
 Status Hybrid::step(const Evaluate& evaluate) {

@@ -23,6 +23,7 @@
 #include "cbo/lbfgs.hpp"
 #include "cbo/swarm.hpp"
 #include "core/random.hpp"
+#include "core/snapshot.hpp"
 #include "core/status.hpp"
 
 namespace fastopt {
@@ -57,7 +58,11 @@ class Ends {
     bool all_at(const double* best, double close, double rounded) const;
 
     template <class Archive> void visit(Archive& a, const std::string& name) {
+        const std::size_t size = points_.size();
         a(name, f_), a(name + "_points", points_);
+        if constexpr (std::is_same_v<Archive, Load>)
+            Load::require(Load::has(f_, count) && points_.size() == size,
+                          "the ends of searches do not fit their number");
     }
 
   private:
@@ -96,11 +101,13 @@ class Hybrid {
             a("energies", energies_);
         hopping_.visit(a);
         swarm_.visit(a);
+        if constexpr (std::is_same_v<Archive, Load>) check();
     }
 
   private:
     static constexpr std::array<const char*, 4> nfev_names = {"nfev_start", "nfev_hopping",
                                                               "nfev_swarm", "nfev_local"};
+    void check() const;
     Regime choose() const;
     void restart_hopping();
     bool hop(const Evaluate& evaluate);

@@ -18,6 +18,15 @@ constexpr double two_to_32 = 4294967296.0;
 
 Swarm::Swarm(index_t d) : d_(d), sum_(d), squares_(d) {}
 
+void Swarm::check() const {
+    const bool empty = n_ == 0 && y_.empty() && x_.empty() && leader_ == 0;
+    const bool sized = n_ >= 4 && Load::has(f_, n_) && Load::has(y_, n_ * d_) &&
+                       Load::has(x_, n_ * d_) && leader_ >= 0 && leader_ < n_;
+    Load::require(empty || sized, "the swarm's arrays do not fit together");
+    Load::require(std::none_of(f_.begin(), f_.end(), [](double f) { return std::isnan(f); }),
+                  "a value of the swarm is not a number");
+}
+
 void Swarm::prepare() {
     y_.resize(n_ * d_);
     x_.resize(n_ * d_);

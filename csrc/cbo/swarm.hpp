@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/random.hpp"
+#include "core/snapshot.hpp"
 
 namespace fastopt {
 
@@ -37,6 +38,7 @@ class Swarm {
     template <class Archive> void visit(Archive& a) {
         a("p.n", n_), a("p.leader", leader_), a("p.fresh", fresh_), a("p.spread", spread_);
         a("p.memory", y_), a("p.energies", f_), a("p.candidates", x_);
+        if constexpr (std::is_same_v<Archive, Load>) check();
         prepare();
     }
 
@@ -45,6 +47,7 @@ class Swarm {
         index_t particle, coordinate;
         bool jump;
     };
+    void check() const;
     void prepare();
     void measure();
 

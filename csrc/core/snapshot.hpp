@@ -88,6 +88,14 @@ class Load {
         field = static_cast<I>(one(find(in_.integers, name), name));
     }
 
+    // For what must hold between fields: a file may hold anything.
+    static void require(bool holds, const char* what) {
+        FASTOPT_REQUIRE(holds, std::string("the saved state is damaged: ") + what);
+    }
+    template <class V> static bool has(const V& values, index_t size) {
+        return static_cast<index_t>(values.size()) == size;
+    }
+
   private:
     const std::vector<double>& fixed(const std::string& name, index_t size) const {
         const std::vector<double>& stored = find(in_.reals, name);

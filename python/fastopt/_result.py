@@ -57,6 +57,7 @@ def distinct_minimizers(
     found: list[int] = []
     while left.size and (most is None or len(found) < most):
         near = np.linalg.norm(scaled[left] - scaled[left[0]], axis=1) <= 1.0
+        near[0] = True  # also a point that is not a number, or this would never end
         if near.sum() >= least:
             found.append(int(left[0]))
         left = left[~near]

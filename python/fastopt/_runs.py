@@ -206,16 +206,25 @@ class _Store:
         self._timer = _checkpoint.Timer(plan.storage.every)
         self._state: dict[str, Any] | None = None
         if plan.storage.resume is not None:
-            self._read(_checkpoint.load(plan.storage.resume, plan.storage.problem))
+            arrays = _checkpoint.load(plan.storage.resume, plan.storage.problem)
+            try:
+                self._read(arrays)
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
+                raise ValueError(
+                    f"resume: {plan.storage.resume!r} is damaged ({error!r}): start the run afresh "
+                    "or use an older checkpoint."
+                ) from None
 
     def _read(self, arrays: _checkpoint.Arrays) -> None:
         first, second = (int(word) for word in arrays["run/key"])
         self.key = first, second
         names = {k.removeprefix("core/") for k in arrays if k.startswith("core/")}
         self._state = {name: arrays[f"core/{name}"] for name in names}
-        for index in range(int(arrays["run/restart"])):
+        for index in range(int(arrays["run/restart"].item())):
             prefix = f"restart{index}/"
             fields = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+            if not fields:
+                raise ValueError(f"the result of restart {index} is missing")
             self.finished.append(_result_from_arrays(fields))
 
     def take_state(self) -> dict[str, Any] | None:

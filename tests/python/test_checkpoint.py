@@ -1,5 +1,6 @@
 """Stop and resume with the same bits; damaged and foreign files; kill -9."""
 
+import json
 import os
 import signal
 import subprocess
@@ -248,3 +249,48 @@ def test_the_last_state_resumes_to_the_same_end(tmp_path, dynamics):
     given = {**options(dynamics), "maxiter": 20}
     whole = cbo(rosen, BOX, checkpoint=tmp_path / "s", checkpoint_every=0, **given)
     same(cbo(rosen, BOX, resume=tmp_path / "s", **given), whole)
+
+
+# ---- whole files whose numbers do not belong together ------------------------------------------
+
+KINDS = {
+    "hybrid": ({"dynamics": "hybrid"}, 1),
+    "hybrid, later": ({"dynamics": "hybrid"}, 30),
+    "batches": ({"dynamics": "anisotropic", "n_particles": 16, "batch_size": 4}, 4),
+    "polarized": ({"dynamics": "polarized", "n_particles": 16}, 4),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_that_do_not_belong_together(kind, tmp_path):
+    """With the right checksum, each array too short, too long, negative, huge or not a number.
+
+    Indices and sizes of such files reached native code: it read and wrote outside its arrays.
+    """
+    given, nit = KINDS[kind]
+    given = {"rng": 3, "maxiter": nit + 6, **given}
+    interrupted(tmp_path / "good", nit, **given)
+    with np.load(tmp_path / "good") as file:
+        problem = json.loads(str(file["problem"]))
+    good = _checkpoint.load(tmp_path / "good", None)
+    refused = 0
+    for name, value in good.items():
+        flat = value.ravel()
+        real = value.dtype.kind == "f"
+        changes = [
+            flat[:0], flat[:-1], np.concatenate([flat, flat[:1]]), np.full_like(value, 10**9),
+            np.full_like(value, np.nan if real else 2**31), None,
+        ]  # fmt: skip
+        if value.dtype.kind != "u":
+            changes.append(-np.abs(value) - 1)
+        for change in changes:
+            arrays = {k: v for k, v in good.items() if k != name}
+            if change is not None:
+                arrays[name] = change.astype(value.dtype)
+            _checkpoint.save(tmp_path / "bad", arrays, problem)
+            try:
+                cbo(rosen, BOX, resume=tmp_path / "bad", **given)
+            except (ValueError, MemoryError) as error:
+                assert str(error)
+                refused += 1
+    assert refused > 2 * len(good)  # each missing one, and most of a wrong size
