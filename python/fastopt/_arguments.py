@@ -13,6 +13,8 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_LARGEST_INTEGER = 2**62  # the core counts in 64 bits
+
 # Names that other optimisers use for what is here called something else.
 _FOREIGN_NAMES = {
     "maxfun": "maxfev",
@@ -40,6 +42,8 @@ def integer(name: str, value: object, minimum: int, maximum: int | None = None) 
         raise ValueError(f"{name} must be {wanted}, got {value!r}.") from None
     if number < minimum or (maximum is not None and number > maximum):
         raise ValueError(f"{name} must be {wanted}, got {number}.")
+    if number > _LARGEST_INTEGER:
+        raise ValueError(f"{name} must be {wanted} and at most 2^62, got {number}.")
     return number
 
 

@@ -83,6 +83,8 @@ def sketch(
     probabilities = None
     n_threads = 0 if threads is None else integer("threads", threads, 1)
     if kind in _BY_LEVERAGE:
+        if matrix.shape[1] < 1:
+            raise ValueError(f"A has no column: kind={kind!r} samples by its leverage scores.")
         probabilities = matrix.row_probabilities(*key, n_threads)
     out: NDArray[Any] = matrix.sketch(
         integer("size", size, 1),
@@ -135,6 +137,8 @@ class SketchOperator(LinearOperator):  # type: ignore[misc]
         if kind in _BY_LEVERAGE:
             if A is None:
                 raise ValueError(f"kind={kind!r} needs A, whose leverage scores it samples by.")
+            if np.ndim(A) == 2 and np.shape(A)[1] < 1:
+                raise ValueError(f"A has no column: kind={kind!r} samples by its leverage scores.")
             self._probabilities = native_matrix(A, single=True).row_probabilities(*self._key)
         shape = (integer("size", size, 1), integer("rows", rows, 1))
         super().__init__(dtype=np.float64, shape=shape)
