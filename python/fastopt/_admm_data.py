@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import issparse
 
-from ._arguments import choice
+from ._arguments import choice, refuse_masked
+from ._glm import checked_sparse
 from ._problem import Array
 
 LOSSES = ("squared", "logistic", "softmax", "hinge", "squared_hinge", "huber", "quantile")
 MARGIN_LOSSES = ("logistic", "hinge", "squared_hinge")
+_LARGEST = 1e140
 ROBUST_LOSSES = ("squared", "logistic", "hinge", "squared_hinge")
 
 
@@ -55,7 +58,10 @@ class TrainingData:
 
 
 def _finite(name: str, value: ArrayLike, ndim: tuple[int, ...]) -> Array:
+    refuse_masked(name, value)
     try:
+        if np.iscomplexobj(value):
+            raise TypeError("they are complex")
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be an array of numbers ({error}).") from None
@@ -73,6 +79,8 @@ def _finite(name: str, value: ArrayLike, ndim: tuple[int, ...]) -> Array:
 
 def read_design(X: Any) -> Array:
     """X as a dense (n, d) array; a sparse one is converted."""
+    if issparse(X):
+        checked_sparse(X, "X")
     if hasattr(X, "toarray"):
         X = X.toarray()
     array = _finite("X", X, (2,))
@@ -186,9 +194,16 @@ def read_data(
     if weights is not None and (weights == 0).any():
         keep = weights > 0
         design, targets, weights = design[keep], targets[:, keep], weights[keep]
-    scaling = scaling_of(design, weights, standardize, fit_intercept)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaling = scaling_of(design, weights, standardize, fit_intercept)
+        scaled = scaling.apply(design)
+    for name, values in (("X", scaled), ("y", targets), ("sample_weight", weights)):
+        if values is not None and not np.abs(values).max() <= _LARGEST:
+            raise ValueError(
+                f"{name} holds numbers whose squares overflow: scale it below {_LARGEST:g}."
+            )
     return TrainingData(
-        scaling.apply(design),
+        scaled,
         np.ascontiguousarray(targets),
         weights,
         scaling,

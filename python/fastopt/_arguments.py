@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_LARGEST_INTEGER = 2**62  # the core counts in 64 bits
+
 # Names that other optimisers use for what is here called something else.
 _FOREIGN_NAMES = {
     "maxfun": "maxfev",
@@ -44,6 +46,8 @@ def integer(name: str, value: object, minimum: int, maximum: int | None = None) 
         raise ValueError(f"{name} must be {wanted}, got {short(value)}.") from None
     if number < minimum or (maximum is not None and number > maximum):
         raise ValueError(f"{name} must be {wanted}, got {number}.")
+    if number > _LARGEST_INTEGER:
+        raise ValueError(f"{name} must be {wanted} and at most 2^62, got {number}.")
     return number
 
 
@@ -92,12 +96,21 @@ def flag(name: str, value: object) -> bool:
     raise ValueError(f"{name} must be True or False, got {short(value)}.")
 
 
-def numbers(name: str, value: object) -> NDArray[np.float64]:
+def numbers(name: str, value: Any) -> NDArray[np.float64]:
     """`value` as an array of float64, not copied if it is one."""
+    refuse_masked(name, value)
+    if np.iscomplexobj(value):
+        raise ValueError(f"{name} must be real, got complex numbers.")
     try:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must hold real numbers, got {short(value)}.") from None
+
+
+def refuse_masked(name: str, values: object) -> None:
+    """NumPy would take the numbers under the mask in silence."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(f"{name} has masked entries: fill them, or leave their rows out.")
 
 
 def path(name: str, value: Any) -> str | os.PathLike[str]:

@@ -10,11 +10,12 @@ from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
 from . import _backend
-from ._arguments import choice, integer, numbers, real
+from ._arguments import choice, integer, numbers, real, refuse_masked
 from ._problem import Array
 
 FAMILIES = ("logistic", "poisson", "gaussian", "gamma")
 _INT32 = 2**31 - 1
+_LEAST_TOTAL = 1e-300  # whose inverse is a number
 
 
 def native_matrix(matrix: Any, name: str = "A", *, single: bool = False) -> Any:
@@ -24,7 +25,7 @@ def native_matrix(matrix: Any, name: str = "A", *, single: bool = False) -> Any:
     """
     module = _backend.module()
     if issparse(matrix):
-        csr = matrix.tocsr()
+        csr = checked_sparse(matrix, name).tocsr()
         kind = np.float32 if single and csr.dtype == np.float32 else np.float64
         if csr.shape[1] > _INT32:
             raise ValueError(f"{name} has more than 2^31 columns: {csr.shape}.")
@@ -32,6 +33,7 @@ def native_matrix(matrix: Any, name: str = "A", *, single: bool = False) -> Any:
         return module.Matrix(
             data, csr.indices.astype(np.int32), csr.indptr.astype(np.int64), csr.shape[1]
         )
+    refuse_masked(name, matrix)
     array = np.asarray(matrix)
     if array.ndim != 2:
         raise ValueError(
@@ -39,6 +41,22 @@ def native_matrix(matrix: Any, name: str = "A", *, single: bool = False) -> Any:
         )
     kind = np.float32 if single and array.dtype == np.float32 else np.float64
     return module.Matrix(np.ascontiguousarray(_real(array, kind, name)))
+
+
+def checked_sparse(matrix: Any, name: str) -> Any:
+    """The sparse matrix, when its indices lie inside it: SciPy's conversions do not look."""
+    try:
+        if matrix.ndim != 2:
+            raise ValueError(f"it has {matrix.ndim} dimension(s), not two")
+        if hasattr(matrix, "check_format"):
+            matrix.check_format(full_check=True)
+        elif matrix.format == "coo" and matrix.nnz:
+            for index, size in zip((matrix.row, matrix.col), matrix.shape, strict=True):
+                if index.min() < 0 or index.max() >= size:
+                    raise ValueError("an index lies outside the matrix")
+    except ValueError as error:
+        raise ValueError(f"{name} is a damaged sparse matrix: {error}.") from None
+    return matrix
 
 
 def _real(values: Any, kind: Any, name: str) -> Any:
@@ -168,7 +186,7 @@ class GLM:
         self.A = A
         self.matrix = native_matrix(A)
         rows, n = self.matrix.shape
-        if not np.all(np.isfinite(A.data if issparse(A) else np.asarray(A))):
+        if not np.all(np.isfinite(_real(A.data if issparse(A) else A, np.float64, "A"))):
             raise ValueError("A must be finite.")
         self.family, self.l2, self.n = family, real("l2", l2, minimum=0.0), n
         self.y = _read_targets(y, rows, family)
@@ -178,7 +196,12 @@ class GLM:
             weight = numbers("sample_weight", sample_weight)
             if weight.shape != (rows,) or not np.all(weight >= 0):
                 raise ValueError(f"sample_weight must be {rows} non-negative numbers.")
-            total = float(weight.sum())
+            with np.errstate(over="ignore"):
+                total = float(weight.sum())
+            if not np.isfinite(total) or 0 < total < _LEAST_TOTAL:
+                raise ValueError(
+                    f"sample_weight has the sum {total}, by which nothing can be divided: scale it."
+                )
         factor = 1.0 if reduction == "sum" else 1.0 / total if total > 0 else 0.0
         self._glm = _backend.module().Glm(
             self.matrix,

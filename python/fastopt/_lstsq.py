@@ -15,6 +15,8 @@ from ._glm import native_matrix
 from ._problem import RandomSource, draw_key
 from ._sketch import KINDS
 
+_LARGEST = 1e140  # sums of squares of some 10^20 such numbers are finite
+
 
 def lstsq(
     A: Any,
@@ -79,9 +81,15 @@ def lstsq(
             f"{(rows, n)}. "
             "numpy.linalg.lstsq solves wide systems."
         )
-    entries = A.data if issparse(A) else np.asarray(A)
+    entries = np.asarray(A.data if issparse(A) else A, dtype=np.float64)
     if not (np.all(np.isfinite(entries)) and np.all(np.isfinite(right))):
         raise ValueError("A and b must not contain infs or NaNs.")
+    largest = max(np.abs(entries).max(initial=0.0), np.abs(right).max(initial=0.0))
+    if largest > _LARGEST:
+        raise ValueError(
+            f"A and b hold numbers up to {largest:.1e}, whose squares overflow: scale them below "
+            f"{_LARGEST:g}."
+        )
     size = 0 if sketch_size is None else integer("sketch_size", sketch_size, n)
     key = (0, 0) if rng is None else draw_key(rng, None)
     columns = np.ascontiguousarray(right.reshape(rows, -1).T)

@@ -231,7 +231,7 @@ def _check_infinite(box: Box, x0: Array | None, init: str | Array, hybrid: bool)
 
 def read_x0(x0: ArrayLike, box: Box) -> Array:
     """x0 as float64 (d,), inside the box."""
-    point = np.atleast_1d(np.asarray(x0, dtype=np.float64)).copy()
+    point = np.atleast_1d(numbers("x0", x0)).copy()
     if point.shape != (box.dim,):
         raise ValueError(f"x0 must be one point of {box.dim} coordinates; got shape {point.shape}.")
     outside = np.flatnonzero(~((point >= box.lower) & (point <= box.upper) & np.isfinite(point)))
@@ -246,10 +246,7 @@ def read_x0(x0: ArrayLike, box: Box) -> Array:
 
 def read_start(x0: ArrayLike) -> Array:
     """x0 of a local method, which has no box: finite float64 (n,), a copy."""
-    try:
-        start = np.atleast_1d(np.asarray(x0, dtype=np.float64)).copy()
-    except (TypeError, ValueError):
-        raise ValueError(f"x0 must be an array of real numbers; got {x0!r:.60}.") from None
+    start = np.atleast_1d(numbers("x0", x0)).copy()
     if start.ndim != 1 or start.size == 0:
         raise ValueError(
             f"'x0' must only have one dimension, and an entry; its shape is {start.shape}."

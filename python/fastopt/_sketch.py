@@ -83,6 +83,8 @@ def sketch(
     probabilities = None
     n_threads = 0 if threads is None else integer("threads", threads, 1)
     if kind in _BY_LEVERAGE:
+        if matrix.shape[1] < 1:
+            raise ValueError(f"A has no column: kind={kind!r} samples by its leverage scores.")
         probabilities = matrix.row_probabilities(*key, n_threads)
     out: NDArray[Any] = matrix.sketch(
         integer("size", size, 1),
@@ -137,6 +139,8 @@ class SketchOperator(LinearOperator):  # type: ignore[misc]
             matrix = native_matrix(A, single=True)
             if matrix.shape[0] != rows:
                 raise ValueError(f"A must have rows={rows} rows; it has {matrix.shape[0]}.")
+            if kind in _BY_LEVERAGE and matrix.shape[1] < 1:
+                raise ValueError(f"A has no column: kind={kind!r} samples by its leverage scores.")
             if kind in _BY_LEVERAGE:
                 self._probabilities = matrix.row_probabilities(*self._key)
         elif kind in _BY_LEVERAGE:

@@ -1,0 +1,186 @@
+"""Arrays that nobody would write: a result, or an error that names the argument; never a crash."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import rosen
+
+from fastopt import SketchOperator, admm_relu, cbo, lstsq, sketch, sketch_newton
+from fastopt.problems import GLM, WeightedGram
+
+RNG = np.random.default_rng(0)
+A = RNG.standard_normal((12, 3))
+Y = np.sign(RNG.standard_normal(12))
+FEW = settings(max_examples=60)
+
+
+def quadratic(x):
+    return float(x @ x)
+
+
+# Everything that takes data, by the name of the argument that takes it: call(values) -> numbers.
+CALLS = {
+    "A of sketch": (A, lambda v: sketch(v, 6, rng=0)),
+    "A of lstsq": (A, lambda v: lstsq(v, Y).x),
+    "b of lstsq": (Y, lambda v: lstsq(A, v).x),
+    "A of GLM": (A, lambda v: GLM(v, Y).jac(np.ones(3))),
+    "y of GLM": (Y, lambda v: GLM(A, v).jac(np.ones(3))),
+    "A of WeightedGram": (A, lambda v: WeightedGram(v, np.ones(12)).toarray()),
+    "X of admm_relu": (A, lambda v: admm_relu(v, Y, beta=0.5, gates=4, rng=0).x),
+    "y of admm_relu": (Y, lambda v: admm_relu(A, v, beta=0.5, gates=4, rng=0).x),
+    "x0 of cbo": (Y[:3], lambda v: cbo(rosen, [(-2, 2)] * 3, x0=v, rng=0, maxiter=3).x),
+    "x0 of sketch_newton": (Y[:3], lambda v: sketch_newton(quadratic, v, maxiter=3).x),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+@FEW
+@given(
+    layout=st.sampled_from(["C", "F", "reversed", "strided", "read-only", "list", "masked, none"]),
+    dtype=st.sampled_from(["<f8", ">f8", "<f4", "O", "g"]),
+)
+def test_layout_and_type_change_nothing(name, layout, dtype):
+    values, call = CALLS[name]
+    values = np.round(values * 4) / 4  # what float32 holds too
+    if name in ("A of sketch", "X of admm_relu") and dtype == "<f4":
+        dtype = "<f8"  # float32 is a computation of its own
+    one = values.astype(dtype)
+    if layout == "F":
+        one = np.asfortranarray(one)
+    elif layout == "reversed":
+        one = one[::-1].copy()[::-1]
+    elif layout == "strided":
+        one = np.repeat(one, 3, axis=0)[::3]
+    elif layout == "read-only":
+        one.flags.writeable = False
+    elif layout == "list":
+        one = one.tolist()
+    elif layout == "masked, none":
+        one = np.ma.masked_array(one, mask=False)
+    assert call(one).tobytes() == call(np.ascontiguousarray(values)).tobytes()
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("bad", ["complex", "nan", "words", "ragged"])
+def test_what_is_no_real_finite_number_is_refused(name, bad):
+    values, call = CALLS[name]
+    wrong = {
+        "complex": values + 1j,
+        "nan": np.where(values == values.flat[0], np.nan, values),
+        "words": np.full(values.shape, "x"),
+        "ragged": [[1.0, 2.0], [3.0]],
+    }[bad]
+    if bad == "nan" and name in ("A of sketch", "A of WeightedGram"):
+        assert np.isnan(call(wrong)).any()
+        return
+    with pytest.raises((ValueError, TypeError)):
+        call(wrong)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_masked_entries_are_refused(name):
+    """The numbers under the mask were taken as data."""
+    values, call = CALLS[name]
+    masked = np.ma.masked_array(values, mask=False)
+    masked[0] = np.ma.masked
+    with pytest.raises(ValueError, match=f"{name.split()[0]} has masked entries"):
+        call(masked)
+
+
+@pytest.mark.parametrize("name", [n for n in CALLS if n.startswith(("A", "X"))])
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr", "coo"])
+@pytest.mark.parametrize("index", [-1, 3, 10**6])
+def test_indices_outside_a_sparse_matrix(name, form, index):
+    """SciPy converts such a matrix without a look at them, and the process died."""
+    matrix = scipy.sparse.csr_matrix(A).asformat(form)
+    if form == "coo":
+        matrix.col[3] = index
+    else:
+        matrix.indices[-1] = index if form != "csc" or index < 0 else index + 12
+    with pytest.raises(ValueError, match=f"{name.split()[0]} is a damaged sparse matrix"):
+        CALLS[name][1](matrix)
+
+
+@pytest.mark.parametrize("kind", ["leverage", "less"])
+def test_leverage_scores_of_no_column(kind):
+    """LAPACK's own words came out, and a BackendError."""
+    with pytest.raises(ValueError, match="A has no column"):
+        sketch(np.ones((5, 0)), 3, kind)
+    with pytest.raises(ValueError, match="A has no column"):
+        SketchOperator(3, 5, kind, A=np.ones((5, 0)))
+
+
+@pytest.mark.parametrize("where", ["A", "b"])
+@pytest.mark.parametrize("size", [1e150, 1e300])
+def test_least_squares_whose_squares_overflow(where, size):
+    given = {"A": A, "b": Y}
+    with pytest.raises(ValueError, match=r"whose squares overflow: scale"):
+        lstsq(**{**given, where: size * given[where] / 4})
+    x = lstsq(A * 1e130, Y * 1e130).x
+    np.testing.assert_allclose(x, np.linalg.lstsq(A, Y, rcond=None)[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("where", ["X", "y", "sample_weight"])
+@pytest.mark.parametrize("size", [1e150, 1e307])
+def test_networks_whose_squares_overflow(where, size):
+    """success=True with an infinite objective, or an error from the linear algebra."""
+    given = {"X": A, "y": Y, "sample_weight": np.ones(12)}
+    with pytest.raises(ValueError, match=f"{where} holds numbers whose squares overflow"):
+        admm_relu(**{**given, where: size * given[where]}, beta=0.1, gates=4, rng=0)
+
+
+@pytest.mark.parametrize("weight", [np.inf, 1e308, 5e-324])
+def test_weights_of_a_model_that_nothing_can_be_divided_by(weight):
+    """The mean was taken as zero: the data vanished from the model in silence."""
+    with pytest.raises(ValueError, match="sample_weight has the sum"):
+        GLM(A, Y, sample_weight=np.full(12, weight))
+
+
+@pytest.mark.parametrize("number", [2**63, 10**30])
+def test_integers_beyond_64_bits(number):
+    for name, call in {
+        "sketch_size": lambda: sketch_newton(quadratic, [1.0], sketch_size=number),
+        "maxfev": lambda: sketch_newton(quadratic, [1.0], maxfev=number),
+        "size": lambda: sketch(A, number),
+        "nonzeros": lambda: sketch(A, 3, nonzeros=number),
+        "maxiter": lambda: lstsq(A, Y, maxiter=number),
+    }.items():
+        with pytest.raises(ValueError, match=rf"{name} must be .* at most 2\^62"):
+            call()
+
+
+# ---- invariants --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dynamics", ["anisotropic", "isotropic", "memory", "hopping"])
+@pytest.mark.parametrize("constant", [-4.0, 1024.0])
+def test_a_constant_added_to_f_changes_no_iterate(dynamics, constant):
+    """Weights see differences only; values on a grid keep the sums exact."""
+
+    def run(add):
+        seen = []
+        cbo(
+            lambda x: np.round(rosen(x) * 64) / 64 + add, [(-2, 2)] * 3, rng=4, tol=0,
+            dynamics=dynamics, n_particles=20, maxiter=15, polish=False,
+            callback=lambda xk: seen.append(xk.tobytes()),
+        )  # fmt: skip
+        return seen
+
+    assert run(constant) == run(0.0)
+
+
+def test_permuting_variables_permutes_newtons_answer():
+    order = np.array([2, 0, 1])
+    C, e, q = RNG.standard_normal((1, 3)), np.ones(1), np.array([1.0, 2.0, 5.0])
+    from scipy.optimize import LinearConstraint
+
+    def solve(p):
+        return sketch_newton(
+            lambda x: float(q[p] @ (x - p) ** 2), np.zeros(3),
+            jac=lambda x: 2 * q[p] * (x - p), hess=lambda x: 2 * np.diag(q[p]),
+            constraints=LinearConstraint(C[:, p], e, e),
+        ).x  # fmt: skip
+
+    np.testing.assert_allclose(solve(order), solve(np.arange(3))[order], rtol=1e-9)
