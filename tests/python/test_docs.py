@@ -78,6 +78,15 @@ def test_links_lead_to_files(page):
         assert drawn or "://" in target or (page.parent / target).exists(), target
 
 
+def test_the_tests_that_are_named_exist():
+    text = (ROOT / "docs" / "reliability.md").read_text("utf-8")
+    named = re.findall(r"`(test_\w+\.py)(?:::(test_\w+))?`", text)
+    assert len(named) > 30
+    for file, test in named:
+        code = (ROOT / "tests" / "python" / file).read_text("utf-8")
+        assert f"def {test}(" in code or not test, f"{file}::{test}"
+
+
 TOOLS = ["differential_evolution", "dual_annealing", "CMA-ES", "CBXpy", "scnn", "cvxpy",
          "trust-constr", "SLSQP", "IPOPT"]  # fmt: skip
 
