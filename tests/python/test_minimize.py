@@ -178,7 +178,7 @@ def test_args_may_be_one_value(method):
 def test_x0_of_two_dimensions_is_refused(method):
     with pytest.raises(ValueError, match="'x0' must only have one dimension"):
         minimize(rosen, np.ones((2, 2)), method=method)
-    with pytest.raises(ValueError, match="x0 must be an array of real numbers"):
+    with pytest.raises(ValueError, match="x0 must hold real numbers"):
         minimize(rosen, "here", method=method)
 
 
