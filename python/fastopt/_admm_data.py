@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 
-from ._arguments import choice, refuse_masked
+from ._arguments import choice, numbers, refuse_overflow
 from ._glm import checked_sparse
 from ._problem import Array
 
 LOSSES = ("squared", "logistic", "softmax", "hinge", "squared_hinge", "huber", "quantile")
 MARGIN_LOSSES = ("logistic", "hinge", "squared_hinge")
-_LARGEST = 1e140
 ROBUST_LOSSES = ("squared", "logistic", "hinge", "squared_hinge")
 
 
@@ -58,13 +57,7 @@ class TrainingData:
 
 
 def _finite(name: str, value: ArrayLike, ndim: tuple[int, ...]) -> Array:
-    refuse_masked(name, value)
-    try:
-        if np.iscomplexobj(value):
-            raise TypeError("they are complex")
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be an array of numbers ({error}).") from None
+    array = numbers(name, value)
     if array.ndim not in ndim:
         wanted = " or ".join(map(str, ndim))
         raise ValueError(f"{name} must have {wanted} dimension(s); its shape is {array.shape}.")
@@ -198,10 +191,8 @@ def read_data(
         scaling = scaling_of(design, weights, standardize, fit_intercept)
         scaled = scaling.apply(design)
     for name, values in (("X", scaled), ("y", targets), ("sample_weight", weights)):
-        if values is not None and not np.abs(values).max() <= _LARGEST:
-            raise ValueError(
-                f"{name} holds numbers whose squares overflow: scale it below {_LARGEST:g}."
-            )
+        if values is not None:
+            refuse_overflow(name, values)
     return TrainingData(
         scaled,
         np.ascontiguousarray(targets),

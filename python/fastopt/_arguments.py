@@ -18,6 +18,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _LARGEST_INTEGER = 2**62  # the core counts in 64 bits
+_LARGEST_SQUARABLE = 1e140  # sums of squares of some 10^20 such numbers are finite
 
 # Names that other optimisers use for what is here called something else.
 _FOREIGN_NAMES = {
@@ -111,6 +112,16 @@ def refuse_masked(name: str, values: object) -> None:
     """NumPy would take the numbers under the mask in silence."""
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise ValueError(f"{name} has masked entries: fill them, or leave their rows out.")
+
+
+def refuse_overflow(name: str, values: NDArray[np.float64]) -> None:
+    """For data of which sums of squares are formed."""
+    largest = np.abs(values).max(initial=0.0)
+    if not largest <= _LARGEST_SQUARABLE:  # also where scaling has overflowed to NaN
+        raise ValueError(
+            f"{name} holds numbers up to {largest:.1e}, whose squares overflow: scale it below "
+            f"{_LARGEST_SQUARABLE:g}."
+        )
 
 
 def path(name: str, value: Any) -> str | os.PathLike[str]:

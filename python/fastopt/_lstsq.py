@@ -10,12 +10,10 @@ from scipy.optimize import OptimizeResult
 from scipy.sparse import issparse
 
 from . import _backend
-from ._arguments import choice, integer, numbers, real
+from ._arguments import choice, integer, numbers, real, refuse_overflow
 from ._glm import native_matrix
 from ._problem import RandomSource, draw_key
 from ._sketch import KINDS
-
-_LARGEST = 1e140  # sums of squares of some 10^20 such numbers are finite
 
 
 def lstsq(
@@ -84,12 +82,8 @@ def lstsq(
     entries = np.asarray(A.data if issparse(A) else A, dtype=np.float64)
     if not (np.all(np.isfinite(entries)) and np.all(np.isfinite(right))):
         raise ValueError("A and b must not contain infs or NaNs.")
-    largest = max(np.abs(entries).max(initial=0.0), np.abs(right).max(initial=0.0))
-    if largest > _LARGEST:
-        raise ValueError(
-            f"A and b hold numbers up to {largest:.1e}, whose squares overflow: scale them below "
-            f"{_LARGEST:g}."
-        )
+    refuse_overflow("A", entries)
+    refuse_overflow("b", right)
     size = 0 if sketch_size is None else integer("sketch_size", sketch_size, n)
     key = (0, 0) if rng is None else draw_key(rng, None)
     columns = np.ascontiguousarray(right.reshape(rows, -1).T)

@@ -16,6 +16,7 @@ from ._arguments import choice, is_one_of, short
 from ._cbo import cbo
 from ._differences import METHODS as DIFFERENCES
 from ._native import native_dimension
+from ._objective import read_pair
 from ._problem import Array, BoundsLike, Box, read_box, read_start
 from ._sketch_newton import sketch_newton
 
@@ -36,12 +37,7 @@ class _ValueOnly:
         self._fun = fun
 
     def __call__(self, x: Array, *args: Any) -> Any:
-        answer = self._fun(x, *args)
-        if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-            raise ValueError(
-                f"fun must return (value, gradient) with jac=True; it returned {answer!r:.60}."
-            )
-        return answer[0]
+        return read_pair(self._fun(x, *args))[0]
 
 
 def _as_method_cbo(

@@ -24,7 +24,7 @@ from scipy.sparse.linalg import LinearOperator
 from ._arguments import short
 from ._differences import METHODS, derivative
 from ._glm import GLM, WeightedGram
-from ._objective import as_scalar
+from ._objective import as_scalar, read_pair
 from ._problem import Array, read_box
 
 _QUASI_NEWTON_NEEDED = (
@@ -276,17 +276,9 @@ class Objective:
         self.nfev += 1
         answer = self._fun(x.copy(), *self._args)
         if self._pair:
-            answer, gradient = self._two(answer)
+            answer, gradient = read_pair(answer)
             self._paired = (x, gradient)
         return as_scalar(answer)
-
-    @staticmethod
-    def _two(answer: Any) -> tuple[Any, Any]:
-        if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-            raise ValueError(
-                f"fun must return (value, gradient) with jac=True; it returned {answer!r:.60}."
-            )
-        return answer[0], answer[1]
 
     def _complex_value(self, z: Any) -> Any:
         self.nfev += 1
@@ -312,7 +304,7 @@ class Objective:
         self.njev += 1
         if self._pair:
             self.nfev += 1
-            return self._read_gradient(self._two(self._fun(x.copy(), *self._args))[1])
+            return self._read_gradient(read_pair(self._fun(x.copy(), *self._args))[1])
         return self._read_gradient(self._jac(x.copy(), *self._args))
 
     def _read_gradient(self, value: Any) -> Any:

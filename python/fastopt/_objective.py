@@ -32,6 +32,15 @@ class RowGradient(Protocol):
     def __call__(self, points: Points) -> Array: ...
 
 
+def read_pair(answer: Any) -> tuple[Any, Any]:
+    """(value, gradient) of a function with jac=True."""
+    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+        raise ValueError(
+            f"fun must return (value, gradient) with jac=True; it returned {answer!r:.60}."
+        )
+    return answer[0], answer[1]
+
+
 def as_scalar(value: Any) -> float:
     """A float from what the user's function returned: float, 0-d, size-1 array, 0-d tensor."""
     if isinstance(value, float):
