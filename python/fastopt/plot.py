@@ -72,6 +72,12 @@ def _positive(values: ArrayLike) -> NDArray[np.float64]:
     return np.where(array > 0, array, np.nan)
 
 
+def _legend(axes: Any, right: Any) -> None:
+    """One legend for the lines of both vertical axes."""
+    lines = [*axes.get_lines(), *(right.get_lines() if right is not None else ())]
+    axes.legend(lines, [one.get_label() for one in lines])
+
+
 # ---- one result ------------------------------------------------------------------------------
 
 
@@ -212,8 +218,7 @@ def gap(result: OptimizeResult, *, axes: Any = None) -> Any:
     right = axes.twinx()
     right.semilogy(history["nit"], _positive(upper - lower), "k:", label="gap")
     right.set_ylabel("gap")
-    lines = [*axes.get_lines(), *right.get_lines()]
-    axes.legend(lines, [one.get_label() for one in lines])
+    _legend(axes, right)
     return axes
 
 
@@ -261,13 +266,12 @@ def kkt(result: OptimizeResult, *, axes: Any = None) -> Any:
         axes.semilogy(history["nit"], _positive(history[name]), ".-", label=label)
     axes.set_xlabel("iterations")
     axes.set_title(f"linear solver: {result.linear_solver}")
-    lines = list(axes.get_lines())
+    right = None
     if np.any(history["sketch_rows"] > 0):
         right = axes.twinx()
         right.step(history["nit"], history["sketch_rows"], "k:", label="rows of the sketch")
         right.set_ylabel("rows of the sketch")
-        lines += right.get_lines()
-    axes.legend(lines, [one.get_label() for one in lines])
+    _legend(axes, right)
     return axes
 
 
