@@ -33,7 +33,7 @@ void check_dimension(Load& load, index_t d) {
 // The number of iterations done less one: the file's.
 void load_iteration(Load& load, index_t& k) {
     load("nit", k);
-    Load::require(k >= 0 && k < index_t{1} << 53, "its number of iterations is out of range");
+    Load::require(Load::counts(k), "its number of iterations is out of range");
 }
 
 // The plain dynamics. One iteration reads the particles twice (evaluate, consensus) and reads and

@@ -17,7 +17,6 @@ constexpr double worst_condition = 1e14;
 constexpr double flat = 1e-14;        // relative range of f that counts as rounding noise
 constexpr double lattice_noise = 0.3; // least standard deviation of an integer, in cells
 constexpr std::int64_t longest_history = 20000;
-constexpr std::int64_t longest_run = std::int64_t{1} << 53; // generations, in a file
 constexpr index_t block = 8; // rows that accumulate() takes in one pass over `out`
 
 // out_j += sum_b w_b rows_bj for count <= block rows, added one after the other for every j.
@@ -54,8 +53,7 @@ void Hopping::check() const {
                           : n_ >= 4 && static_cast<index_t>(x_.size()) / d_ == n_ &&
                                 x_.size() % static_cast<std::size_t>(d_) == 0,
                   "the hopping's particles do not fit their number");
-    Load::require(generation_ >= 0 && generation_ < longest_run && factored_ >= 0 &&
-                      factored_ <= generation_,
+    Load::require(Load::counts(generation_) && factored_ >= 0 && factored_ <= generation_,
                   "the hopping's generations are out of range");
     for (const auto* values : {&best_history_, &median_history_})
         Load::require(

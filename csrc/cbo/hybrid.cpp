@@ -19,11 +19,10 @@ constexpr double refine_step = 0.01;  // ... that starts from the best point
 constexpr double polish_spread = 1e-2, final_spread = 1e-4; // of P
 constexpr double swarm_share = 0.25, swarm_leading_share = 0.75;
 constexpr double local_share = 0.10, local_leading_share = 0.30;
-constexpr double zero_scale = 1e-4;     // of f's scale, below which |f| counts as zero ...
-constexpr double coarse_zero_scale = 1; // ... in float32
-constexpr double same_place = 1e-3;     // of the box, within which two ends are one minimum
-constexpr double least_rank = 1e100;    // ranks of infeasible points lie above
-constexpr std::int64_t most_counted = std::int64_t{1} << 53; // in a file
+constexpr double zero_scale = 1e-4;        // of f's scale, below which |f| counts as zero ...
+constexpr double coarse_zero_scale = 1;    // ... in float32
+constexpr double same_place = 1e-3;        // of the box, within which two ends are one minimum
+constexpr double least_rank = 1e100;       // ranks of infeasible points lie above
 constexpr double coarse_difference = 5e-3; // step of differences in float32: its epsilon^(1/3)
 
 // Streams of random numbers within one step.
@@ -63,7 +62,7 @@ void Hybrid::check() const {
     Load::require(Load::has(best_point_, d_), "its best point does not fit");
     for (const std::int64_t count :
          {iteration_, restarts_, runs_, nfev_[0], nfev_[1], nfev_[2], nfev_[3]})
-        Load::require(count >= 0 && count < most_counted, "a count is out of range");
+        Load::require(Load::counts(count), "a count is out of range");
     Load::require(swarm_.size() > 0 || (runs_ == 0 && particles_ == 1),
                   "the swarm that it names is empty");
     Load::require(hopping_.size() > 0 || restarts_ == 0, "the hopping that it names is empty");

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <type_traits>
@@ -92,6 +93,7 @@ class Load {
     static void require(bool holds, const char* what) {
         FASTOPT_REQUIRE(holds, std::string("the saved state is damaged: ") + what);
     }
+    static bool counts(std::int64_t k) { return k >= 0 && k < std::int64_t{1} << 53; }
     template <class V> static bool has(const V& values, index_t size) {
         return static_cast<index_t>(values.size()) == size;
     }
