@@ -253,11 +253,14 @@ def glm_case(report: Report, rows: int, n: int, threads: int, repeats: int, slow
         x = answer[0] if isinstance(answer, tuple) else answer.x
         nit = answer[2] if isinstance(answer, tuple) else answer.nit
         how = getattr(answer, "linear_solver", "")
+        inner = ""
+        if how == "sketch-pcg":
+            inner = f", {answer.inner_iterations} of PCG, {answer.sketch['made']} sketches"
         middle = statistics.median(spent)
         residual = kkt(p, C, d, x)
         report(
             f"  {name:30s} {middle:8.3f} s ({min(spent):.3f} to {max(spent):.3f})  "
-            f"ratio {middle / base:5.2f}  KKT {residual:.1e}  {nit} iterations {how}",
+            f"ratio {middle / base:5.2f}  KKT {residual:.1e}  {nit} iterations {how}{inner}",
             bench="glm",
             rows=rows,
             n=n,
