@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import os
 import pickle
 import select
@@ -11,6 +12,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,43 @@ def bytes_kept(fresh_python: Callable[..., str]) -> Callable[[str, str], int]:
         return int(fresh_python(code, name, timeout=300, PYTHONMALLOC="malloc"))
 
     return count
+
+
+class Referenced:
+    """A callable that many places may hold; how many, its reference count tells."""
+
+    def __init__(self, answer: Callable[..., Any]) -> None:
+        self.answer = answer
+
+    def __call__(self, *args: Any) -> Any:
+        return self.answer(*args)
+
+
+@pytest.fixture
+def referenced() -> type[Referenced]:
+    return Referenced
+
+
+@pytest.fixture
+def counts() -> Callable[..., list[int]]:
+    """counts(*things): how often each is referred to."""
+
+    def count(*things: object) -> list[int]:
+        gc.collect()
+        return [sys.getrefcount(thing) for thing in things]
+
+    return count
+
+
+@pytest.fixture
+def in_threads() -> Callable[[Callable[[], Any]], list[Any]]:
+    """in_threads(run): what run() returns in six threads at once; their errors come back."""
+
+    def answers(run: Callable[[], Any]) -> list[Any]:
+        with ThreadPoolExecutor(6) as pool:
+            return [job.result() for job in [pool.submit(run) for _ in range(6)]]
+
+    return answers
 
 
 CHILD_LIMIT = 30.0  # seconds for a forked child

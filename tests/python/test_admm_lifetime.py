@@ -2,9 +2,7 @@
 
 import gc
 import multiprocessing
-import sys
 import textwrap
-import threading
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
@@ -203,22 +201,8 @@ def test_estimators_in_workers():
 # ---- threads -----------------------------------------------------------------------------------
 
 
-def test_many_solves_in_threads_of_the_user():
-    expected = solve()
-    answers, errors = [], []
-
-    def work():
-        try:
-            answers.append(solve())
-        except BaseException as error:
-            errors.append(error)
-
-    workers = [threading.Thread(target=work) for _ in range(6)]
-    for one in workers:
-        one.start()
-    for one in workers:
-        one.join()
-    assert not errors and answers == [expected] * 6
+def test_many_solves_in_threads_of_the_user(in_threads):
+    assert in_threads(solve) == [solve()] * 6
 
 
 # ---- memory and references ---------------------------------------------------------------------
@@ -309,24 +293,9 @@ def test_memory_stays(name, bytes_kept):
     assert bytes_kept(LEAKS, name) < 200_000  # 1 kB left behind by each solve
 
 
-class Referenced:
-    """A callable that many places may hold; how many, its reference count tells."""
-
-    def __init__(self, answer):
-        self.answer = answer
-
-    def __call__(self, *args):
-        return self.answer(*args)
-
-
-def counts(*things):
-    gc.collect()
-    return [sys.getrefcount(thing) for thing in things]
-
-
 @pytest.mark.parametrize("method", ["conic", "admm", "gated", "generate", "path"])
 @pytest.mark.parametrize("end", ["well", "callback raises", "callback stops"])
-def test_references_are_given_back(method, end):
+def test_references_are_given_back(method, end, referenced, counts):
     calls = []
 
     def answer(*_):
@@ -335,7 +304,7 @@ def test_references_are_given_back(method, end):
             raise LookupError("on purpose")
         return end == "callback stops" and len(calls) % 4 == 0
 
-    callback = Referenced(answer)
+    callback = referenced(answer)
     design, targets, weights = X[:100, :3].copy(), Y[:100].copy(), np.ones(100)
     gates = rng.standard_normal((10, 4))
     options = {"sample_weight": weights, "callback": callback, "maxiter": 10, "gap_tol": 1e-15}

@@ -1,7 +1,6 @@
 """Two hundred solves leave neither memory nor references behind, also after exceptions."""
 
 import gc
-import sys
 
 import numpy as np
 import pytest
@@ -68,26 +67,11 @@ def test_memory_stays(name, bytes_kept):
     assert bytes_kept(SCRIPT, name) < 200_000  # 1 kB left behind by each solve
 
 
-class Referenced:
-    """A callable that many places may hold; how many, its reference count tells."""
-
-    def __init__(self, answer):
-        self.answer = answer
-
-    def __call__(self, *args):
-        return self.answer(*args)
-
-
 class Thing:
     pass
 
 
-def counts(*things):
-    gc.collect()
-    return [sys.getrefcount(thing) for thing in things]
-
-
-def fails_later():
+def fails_later(referenced):
     calls = []
 
     def function(*_):
@@ -96,7 +80,7 @@ def fails_later():
             raise LookupError("on purpose")
         return 1.0
 
-    return Referenced(function)
+    return referenced(function)
 
 
 def solve(fun, args, callback, **options):
@@ -114,11 +98,15 @@ def solve(fun, args, callback, **options):
     {"dynamics": "polarized", "n_particles": 20},
 ], ids=lambda options: options.get("dynamics", "hybrid"))  # fmt: skip
 @pytest.mark.parametrize("end", ["well", "fun raises", "callback raises", "callback stops"])
-def test_references_are_given_back(options, end):
-    fun = fails_later() if end == "fun raises" else Referenced(lambda x, thing: float(x @ x))
-    callback = Referenced(lambda *_: end == "callback stops")
+def test_references_are_given_back(options, end, referenced, counts):
+    fun = (
+        fails_later(referenced)
+        if end == "fun raises"
+        else referenced(lambda x, thing: float(x @ x))
+    )
+    callback = referenced(lambda *_: end == "callback stops")
     if end == "callback raises":
-        callback = Referenced(lambda *_: [][1])
+        callback = referenced(lambda *_: [][1])
     thing = Thing()
     args = (thing,)
     solve(fun, args, callback, **options)
@@ -131,7 +119,7 @@ def test_references_are_given_back(options, end):
 
 
 @pytest.mark.parametrize("vectorized", [False, True])
-def test_references_of_gradient_and_of_kept_arrays(vectorized):
+def test_references_of_gradient_and_of_kept_arrays(vectorized, referenced, counts):
     kept = []
 
     def function(x):
@@ -142,7 +130,7 @@ def test_references_of_gradient_and_of_kept_arrays(vectorized):
         kept.append(x)
         return 2 * x
 
-    fun, gradient = Referenced(function), Referenced(slope)
+    fun, gradient = referenced(function), referenced(slope)
     options = {"dynamics": "anisotropic", "n_particles": 20, "maxiter": 5, "polish": False}
 
     def run():

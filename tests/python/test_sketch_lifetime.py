@@ -3,7 +3,6 @@
 import gc
 import os
 import signal
-import sys
 import textwrap
 import threading
 import time
@@ -222,22 +221,8 @@ def test_bits_do_not_depend_on_threads(linear_solver):
         assert len(answers) == 1
 
 
-def test_many_solves_in_threads_of_the_user():
-    expected = solve()
-    answers, errors = [], []
-
-    def work():
-        try:
-            answers.append(solve())
-        except BaseException as error:
-            errors.append(error)
-
-    workers = [threading.Thread(target=work) for _ in range(6)]
-    for one in workers:
-        one.start()
-    for one in workers:
-        one.join()
-    assert not errors and answers == [expected] * 6
+def test_many_solves_in_threads_of_the_user(in_threads):
+    assert in_threads(solve) == [solve()] * 6
 
 
 # ---- memory and references ---------------------------------------------------------------------
@@ -305,24 +290,9 @@ def test_memory_stays(name, bytes_kept):
     assert bytes_kept(LEAKS, name) < 200_000  # 1 kB left behind by each solve
 
 
-class Referenced:
-    """A callable that many places may hold; how many, its reference count tells."""
-
-    def __init__(self, answer):
-        self.answer = answer
-
-    def __call__(self, *args):
-        return self.answer(*args)
-
-
-def counts(*things):
-    gc.collect()
-    return [sys.getrefcount(thing) for thing in things]
-
-
 @pytest.mark.parametrize("end", ["well", "jac raises", "hess raises", "callback stops"])
 @pytest.mark.parametrize("form", ["hess", "hessp", "gram"])
-def test_references_are_given_back(form, end):
+def test_references_are_given_back(form, end, referenced, counts):
     A = np.vstack([np.eye(3), np.ones((1, 3))])
     weights = np.ones(4)
     calls = []
@@ -341,13 +311,13 @@ def test_references_are_given_back(form, end):
     if form == "gram":
         hess = lambda x: WeightedGram(A, weights, 100.0)  # noqa: E731
     elif form == "hessp":
-        hess, hessp = None, Referenced(lambda x, p: rosen_hess(x) @ p)
-    jac = Referenced(fails(jac) if end == "jac raises" else jac)
+        hess, hessp = None, referenced(lambda x, p: rosen_hess(x) @ p)
+    jac = referenced(fails(jac) if end == "jac raises" else jac)
     if hess is not None:
-        hess = Referenced(fails(hess) if end == "hess raises" else hess)
-    fun = Referenced(rosen)
-    c, cjac = Referenced(lambda x: x.sum() - 1), Referenced(lambda x: np.ones((1, 3)))
-    callback = Referenced(lambda xk: end == "callback stops")
+        hess = referenced(fails(hess) if end == "hess raises" else hess)
+    fun = referenced(rosen)
+    c, cjac = referenced(lambda x: x.sum() - 1), referenced(lambda x: np.ones((1, 3)))
+    callback = referenced(lambda xk: end == "callback stops")
 
     def run():
         try:
@@ -373,7 +343,7 @@ def test_references_are_given_back(form, end):
     assert counts(*held) == before
 
 
-def test_references_to_data():
+def test_references_to_data(counts):
     A, b = np.random.default_rng(0).standard_normal((200, 4)), np.ones(200)
     scale = np.ones(200)
     before = counts(A, b, scale)
