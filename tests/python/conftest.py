@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import numpy as np
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -132,6 +133,19 @@ def in_threads() -> Callable[[Callable[[], Any]], list[Any]]:
             return [job.result() for job in [pool.submit(run) for _ in range(6)]]
 
     return answers
+
+
+@pytest.fixture(scope="session")
+def check_fields() -> Callable[[Any, int, int], None]:
+    """check_fields(result, n, m): what every result of sketch_newton has."""
+
+    def check(result: Any, n: int, m: int) -> None:
+        assert result.status in {0, 1, 2, 3, 4} and result.success == (result.status == 0)
+        assert result.x.shape == result.grad.shape == (n,) and np.all(np.isfinite(result.x))
+        assert sum(np.size(v) for v in result.v) == m == sum(np.size(c) for c in result.constr)
+        assert result.message and result.nit >= 0 and result.nfev >= 1
+
+    return check
 
 
 CHILD_LIMIT = 30.0  # seconds for a forked child
