@@ -3,6 +3,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <vector>
 
 #include "core/types.hpp"
 
@@ -36,6 +39,31 @@ inline Share share_of(index_t items, const Communicator* comm) {
 // x = its sum over the ranks; what a process alone has is that already.
 inline void sum_over_ranks(Communicator* comm, double* x, index_t n) {
     if (comm) comm->allreduce(x, n);
+}
+
+// Whether one of the ranks says so.
+inline bool any_rank(Communicator* comm, bool told) {
+    if (!comm) return told;
+    double number = told ? 1 : 0;
+    comm->allreduce(&number, 1);
+    return number > 0;
+}
+
+// x of rank `from` on all ranks, bit for bit: as whole numbers of 32 bits, which sums keep.
+inline void broadcast(Communicator& comm, int from, double* x, index_t n) {
+    std::vector<double> halves(2 * static_cast<std::size_t>(n));
+    std::uint64_t bits;
+    for (index_t k = 0; comm.rank() == from && k < n; ++k) {
+        std::memcpy(&bits, x + k, sizeof bits);
+        halves[2 * k] = static_cast<double>(bits >> 32);
+        halves[2 * k + 1] = static_cast<double>(bits & 0xffffffffu);
+    }
+    comm.allreduce(halves.data(), 2 * n);
+    for (index_t k = 0; k < n; ++k) {
+        bits = static_cast<std::uint64_t>(halves[2 * k]) << 32 |
+               static_cast<std::uint64_t>(halves[2 * k + 1]);
+        std::memcpy(x + k, &bits, sizeof bits);
+    }
 }
 
 } // namespace fastopt

@@ -6,6 +6,8 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from .distributed import Ranks
+
 _Array = NDArray[np.float64]
 _Points = NDArray[Any]
 
@@ -177,6 +179,7 @@ def cbo(
     gradient: Callable[[_Points, _Points], None] | None = None,
     state: dict[str, NDArray[Any]] | None = None,
     poll: Callable[[], None] | None = None,
+    comm: Ranks | None = None,
 ) -> dict[str, Any]: ...
 def fill_normal(
     n: int,

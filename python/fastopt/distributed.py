@@ -13,7 +13,7 @@ import importlib
 import pickle
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -235,7 +235,8 @@ def _adapter(comm: Any) -> Communicator:
         return comm
     raise TypeError(
         "comm must be an mpi4py communicator, a torch.distributed process group, or an object with "
-        f"rank, size, allgather and allreduce (fastopt.distributed.Communicator), got {comm!r}"
+        "rank, size, allgather and allreduce (fastopt.distributed.Communicator), got "
+        f"{' '.join(repr(comm).split()):.60}"
     )
 
 
@@ -284,9 +285,9 @@ class Ranks:
         received: _T = pickle.loads(words.tobytes()[:length])
         return received
 
-    def any(self, told: bool) -> bool:
-        """Whether one of the ranks says so."""
-        return bool(self.allgather(np.array([float(told)])).any())
+    def most(self, value: float) -> float:
+        """Return the largest `value` of all ranks: of yes and no, whether one says yes."""
+        return float(self.allgather(np.array([float(value)])).max())
 
     def same(self, name: str, value: _T) -> _T:
         """Return `value`, which must be equal on all ranks; ValueError on all where it is not."""
@@ -302,6 +303,17 @@ class Ranks:
                     f"and {_text(other)} on rank {rank}"
                 )
         return value
+
+    def same_each(self, values: Mapping[str, Any]) -> None:
+        """Demand that all of `values` are equal on all ranks; ValueError on all names the first."""
+        words = repr(sorted(values.items()))
+        digest = hashlib.sha256(words.encode()).digest()[:16]
+        digests = self.allgather(np.frombuffer(digest, dtype=np.uint16))
+        if np.all(digests == digests[0]):
+            return
+        self.same("the options given", sorted(values))
+        for name in sorted(values):
+            self.same(name, values[name])
 
     def end(self) -> None:
         """Wait for all to arrive here: afterwards nobody needs this rank any more."""
@@ -364,6 +376,21 @@ class Ranks:
                 f"the ranks are at different places ({told}): all must make the same calls with "
                 "the same options"
             )
+
+
+class Alone:
+    """The same for a process without others: nothing is exchanged."""
+
+    rank, size = 0, 1
+
+    def from_first(self, make: Callable[[], _T]) -> _T:
+        return make()
+
+    def most(self, value: float) -> float:
+        return float(value)
+
+    def same_each(self, values: Mapping[str, Any]) -> None:
+        pass
 
 
 def _encoded(text: str) -> Numbers:

@@ -77,6 +77,14 @@ class Launch:
         end = time.monotonic() + limit
         return [process.wait(max(0.1, end - time.monotonic())) for process in self.processes]
 
+    def wait_from_death(self, limit):
+        """The exit codes of all, at most `limit` seconds after one of them has called `die`."""
+        end = time.monotonic() + LIMIT
+        while not (self.folder / "dying").exists():
+            assert time.monotonic() < end and None in [one.poll() for one in self.processes]
+            time.sleep(0.05)
+        return self.wait(limit)
+
     def answers(self):
         """(result, None) or (None, "Error: words") of each rank; None of one that was killed."""
         files = [self.folder / f"rank{rank}" for rank in range(self.size)]
@@ -92,6 +100,12 @@ def results_of(kind, size, function, *arguments, folder):
         codes = launch.wait()
         assert not any(codes), launch.log()
         return [result for result, _ in launch.answers()]
+
+
+def die(folder):
+    """End this process as the kernel would that is out of memory."""
+    (Path(folder) / "dying").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _communicator(kind, folder, rank, size):

@@ -1,7 +1,5 @@
 """The exchanges of fastopt.distributed: a failure on one rank ends all, and nothing is mixed up."""
 
-import os
-import signal
 import sys
 import time
 
@@ -58,11 +56,11 @@ def test_what_the_first_rank_makes_is_everybodys():
         with distributed.ranks(comm) as ranks:
             calls = []
             got = ranks.from_first(lambda: calls.append(1) or made)
-            return got, len(calls), ranks.any(ranks.rank == 1), ranks.any(False)
+            return got, len(calls), ranks.most(ranks.rank), ranks.most(False)
 
     for rank, (got, calls, one, none) in enumerate(results_of(3, run)):
         assert got["x"].tobytes() == made["x"].tobytes() and got["words"] == made["words"]
-        assert calls == (rank == 0) and one and not none
+        assert calls == (rank == 0) and one == 2.0 and not none
 
 
 def test_a_rank_that_fails_within_an_exchange_pays_what_it_owes():
@@ -131,6 +129,24 @@ def test_the_same_value_is_demanded_of_all_ranks():
 
     for error in on_ranks(2, run):
         assert isinstance(error, ValueError) and "x0 must be the same on all ranks" in str(error)
+
+
+def test_many_values_are_compared_in_one_exchange_until_they_differ():
+    def run(comm):
+        with distributed.ranks(comm) as ranks:
+            ranks.same_each({"tol": 1e-8, "maxiter": 5})
+            ranks.same_each({"tol": 1e-8, "maxiter": 5 + ranks.rank})
+
+    for rank, error in enumerate(on_ranks(2, run)):
+        assert isinstance(error, ValueError), error
+        assert f"maxiter must be the same on all ranks, got {5 + rank} on rank" in str(error)
+
+    def other_names(comm):
+        with distributed.ranks(comm) as ranks:
+            ranks.same_each({"tol": 1.0} if ranks.rank else {"atol": 1.0})
+
+    for error in on_ranks(2, other_names):
+        assert isinstance(error, ValueError) and "the options given" in str(error)
 
 
 @pytest.mark.parametrize("comm", [3, "world", object()])
@@ -214,12 +230,12 @@ def fail_on_the_second(comm):
         ranks.allgather(np.ones(50))
 
 
-def die_on_the_second(comm):
+def die_on_the_second(comm, folder):
     with distributed.ranks(comm) as ranks:
         for _ in range(20):
             ranks.allreduce(np.ones(3))
         if ranks.rank == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
+            launched.die(folder)
         ranks.allgather(np.ones(3))
 
 
@@ -255,8 +271,8 @@ def test_a_failed_process_ends_the_others(kind, tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_process_ends_the_others(kind, tmp_path):
     require(kind)
-    with Launch(kind, 2, die_on_the_second, folder=tmp_path) as launch:
-        assert any(launch.wait(30))
+    with Launch(kind, 2, die_on_the_second, tmp_path, folder=tmp_path) as launch:
+        assert any(launch.wait_from_death(30))
         first, second = launch.answers()
         assert second is None, launch.log()
         if kind == "torch":  # mpiexec kills the others itself
