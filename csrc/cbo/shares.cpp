@@ -29,11 +29,11 @@ void Shares::exchange(const double* mine, index_t width, F share, double* all) c
     index_t most = 0;
     for (int r = 0; r < comm_->size(); ++r) most = std::max(most, share(r).count() * width);
     if (most == 0) return;
-    std::vector<double> sent(most), received(most * comm_->size());
-    std::copy_n(mine, share(comm_->rank()).count() * width, sent.begin());
-    comm_->allgather(sent.data(), most, received.data());
+    sent_.resize(most), received_.resize(most * comm_->size());
+    std::copy_n(mine, share(comm_->rank()).count() * width, sent_.begin());
+    comm_->allgather(sent_.data(), most, received_.data());
     for (int r = 0; r < comm_->size(); ++r)
-        std::copy_n(received.begin() + r * most, share(r).count() * width,
+        std::copy_n(received_.begin() + r * most, share(r).count() * width,
                     all + share(r).begin * width);
 }
 
@@ -51,15 +51,14 @@ void Shares::add_blocks(const double* partial, index_t n_blocks, index_t width,
     };
     if (!divided()) return add(partial, n_blocks, 0, width);
     const index_t most = std::max<index_t>(1, most_numbers / n_blocks_);
-    std::vector<double> mine, all;
     for (index_t k = 0; k < width; k += most) {
         const index_t count = std::min(most, width - k);
-        mine.clear();
+        mine_.clear();
         for (index_t b = 0; b < n_blocks; ++b)
-            mine.insert(mine.end(), partial + b * width + k, partial + b * width + k + count);
-        all.resize(n_blocks_ * count);
-        exchange(mine.data(), count, [&](int r) { return blocks(r); }, all.data());
-        add(all.data(), n_blocks_, k, k + count);
+            mine_.insert(mine_.end(), partial + b * width + k, partial + b * width + k + count);
+        all_.resize(n_blocks_ * count);
+        exchange(mine_.data(), count, [&](int r) { return blocks(r); }, all_.data());
+        add(all_.data(), n_blocks_, k, k + count);
     }
 }
 

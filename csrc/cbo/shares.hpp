@@ -72,6 +72,7 @@ class Shares {
     Communicator* comm_;
     index_t n_ = 0, block_rows_ = 0, n_blocks_ = 0;
     Share held_{0, 0};
+    mutable std::vector<double> sent_, received_, mine_, all_; // new memory would cost page faults
 };
 
 // All n rows of an array of which each rank holds some, for a snapshot: rank 0 gathers them, and

@@ -67,6 +67,11 @@ class Plan:
     poll: Callable[[], None] | None = None  # called every 50 ms; what it raises ends the run
 
     @property
+    def comm(self) -> Ranks | None:
+        """The other ranks, as the core sees them."""
+        return self.ranks if isinstance(self.ranks, Ranks) else None
+
+    @property
     def is_hybrid(self) -> bool:
         return bool(self.options["dynamics"] == "hybrid")
 
@@ -79,7 +84,7 @@ def run(plan: Plan, runs: int, threads: int) -> OptimizeResult:
     if runs == 1:
         return run_one(plan, plan.key)
     keys = [derived_key(plan.key, "run", m) for m in range(runs)]
-    if not plan.evaluator.is_native or threads == 1 or plan.ranks.size > 1:
+    if not plan.evaluator.is_native or threads == 1 or plan.comm:
         return stack_runs([run_one(plan, key) for key in keys])
     alone = replace(plan, options={**plan.options, "threads": 1})
     interrupted = threading.Event()
@@ -158,7 +163,7 @@ def _restart(
         gradient=plan.gradient,
         state=store.take_state(),
         poll=plan.poll,
-        comm=plan.ranks if isinstance(plan.ranks, Ranks) else None,
+        comm=plan.comm,
     )
     result = one_result(raw, monitor)
     if options.dynamics == "sampling":
@@ -320,8 +325,8 @@ def _end_together(plan: Plan, result: OptimizeResult) -> None:
     for name in [name for name in result if name not in ended and name not in _NOT_SENT]:
         del result[name]
     result.update(ended)
-    if isinstance(plan.ranks, Ranks):
-        keep_own_rows(result, plan.ranks)
+    if plan.comm is not None:
+        keep_own_rows(result, plan.comm)
 
 
 def _polish(plan: Plan, result: OptimizeResult) -> None:

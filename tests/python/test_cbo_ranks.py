@@ -203,6 +203,15 @@ def test_every_point_is_evaluated_once_and_the_work_is_shared(dynamics, wide):
     assert max(points) < 0.6 * first.nfev
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_runs_of_a_native_problem_take_turns(size):
+    problem = problems.rastrigin(3)  # which in one process run side by side
+    options = {"dynamics": "memory", "runs": 3, "rng": 2, "maxiter": 20, "threads": 2}
+    alone = cbo(problem, problem.bounds, **options)
+    ranks = results_of(size, lambda comm: cbo(problem, problem.bounds, comm=comm, **options))
+    assert_same_runs(ranks, alone)
+
+
 def test_more_ranks_than_particles():
     options = {"dynamics": "anisotropic", "n_particles": 3, "maxiter": 5, "rng": 1}
     alone = cbo(bumpy, BOX, **options)
