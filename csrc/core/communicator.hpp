@@ -66,4 +66,23 @@ inline void broadcast(Communicator& comm, int from, double* x, index_t n) {
     }
 }
 
+// The sum in double precision.
+inline void sum_over_ranks(Communicator* comm, float* x, index_t n) {
+    if (!comm) return;
+    std::vector<double> sums(x, x + n);
+    comm->allreduce(sums.data(), n);
+    std::transform(sums.begin(), sums.end(), x, [](double s) { return static_cast<float>(s); });
+}
+
+// The same of the lower triangle of an n x n matrix, which alone travels.
+inline void sum_lower_over_ranks(Communicator* comm, double* g, index_t n) {
+    if (!comm) return;
+    std::vector<double> packed;
+    packed.reserve(static_cast<std::size_t>(n * (n + 1) / 2));
+    for (index_t i = 0; i < n; ++i) packed.insert(packed.end(), g + i * n, g + i * n + i + 1);
+    comm->allreduce(packed.data(), static_cast<index_t>(packed.size()));
+    const double* from = packed.data();
+    for (index_t i = 0; i < n; from += ++i) std::copy_n(from, i + 1, g + i * n);
+}
+
 } // namespace fastopt

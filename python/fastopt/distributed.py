@@ -257,6 +257,7 @@ class Ranks:
     def __init__(self, comm: Communicator) -> None:
         self._comm = comm
         self.rank, self.size = int(comm.rank), int(comm.size)
+        self.inside = False  # a block of `ranks`
         self._ended = False  # nobody waits for this rank any more
         self._owed: tuple[_Exchange, Numbers] | None = None  # announced, and not yet over
         if not 0 <= self.rank < self.size:
@@ -314,6 +315,9 @@ class Ranks:
         self.same("the options given", sorted(values))
         for name in sorted(values):
             self.same(name, values[name])
+
+    def begin(self) -> None:
+        self.inside, self._ended, self._owed = True, False, None
 
     def end(self) -> None:
         """Wait for all to arrive here: afterwards nobody needs this rank any more."""
@@ -404,16 +408,23 @@ def _text(numbers: Numbers) -> str:
     return bytes(numbers.astype(np.uint8)).rstrip(b"\0").decode(errors="replace")
 
 
+def join(comm: Any) -> Ranks | None:
+    """The `Ranks` of a user's ``comm=``; None for None."""
+    return comm if comm is None or isinstance(comm, Ranks) else Ranks(_adapter(comm))
+
+
 @contextlib.contextmanager
 def ranks(comm: Any) -> Iterator[Ranks | None]:
-    """The `Ranks` of a user's ``comm=`` while a solver runs; None for None.
+    """The same while a solver runs.
 
-    All ranks leave together: by the end of the block, or because one of them raised in it.
+    All ranks leave together: by the end of the block, or because one of them raised in it. A block
+    within one of the same `Ranks` is a part of it.
     """
-    if comm is None:
-        yield None
+    joined = join(comm)
+    if joined is None or joined.inside:
+        yield joined
         return
-    joined = Ranks(_adapter(comm))
+    joined.begin()
     try:
         yield joined
         joined.end()
@@ -422,3 +433,5 @@ def ranks(comm: Any) -> Iterator[Ranks | None]:
     except BaseException as error:
         joined.failed(error)
         raise
+    finally:
+        joined.inside = False
