@@ -74,15 +74,31 @@ inline void sum_over_ranks(Communicator* comm, float* x, index_t n) {
     std::transform(sums.begin(), sums.end(), x, [](double s) { return static_cast<float>(s); });
 }
 
-// The same of the lower triangle of an n x n matrix, which alone travels.
-inline void sum_lower_over_ranks(Communicator* comm, double* g, index_t n) {
+// a = its sum over the ranks in the lower triangle (with the diagonal) or in the strict upper one,
+// which alone travels, some rows at a time.
+template <class T> void sum_triangle_over_ranks(Communicator* comm, T* a, index_t n, bool lower) {
     if (!comm) return;
+    constexpr std::size_t piece = std::size_t{1} << 20;
     std::vector<double> packed;
-    packed.reserve(static_cast<std::size_t>(n * (n + 1) / 2));
-    for (index_t i = 0; i < n; ++i) packed.insert(packed.end(), g + i * n, g + i * n + i + 1);
-    comm->allreduce(packed.data(), static_cast<index_t>(packed.size()));
-    const double* from = packed.data();
-    for (index_t i = 0; i < n; from += ++i) std::copy_n(from, i + 1, g + i * n);
+    for (index_t first = 0, end = 0; first < n; first = end) {
+        packed.clear();
+        for (; end < n && packed.size() < piece; ++end)
+            packed.insert(packed.end(), a + end * n + (lower ? 0 : end + 1),
+                          a + end * n + (lower ? end + 1 : n));
+        comm->allreduce(packed.data(), static_cast<index_t>(packed.size()));
+        const double* from = packed.data();
+        for (index_t i = first; i < end; ++i)
+            for (index_t j = lower ? 0 : i + 1; j < (lower ? i + 1 : n); ++j)
+                a[i * n + j] = static_cast<T>(*from++);
+    }
+}
+
+// The largest x of all ranks.
+inline double max_over_ranks(Communicator* comm, double x) {
+    if (!comm) return x;
+    std::vector<double> all(static_cast<std::size_t>(comm->size()));
+    comm->allgather(&x, 1, all.data());
+    return *std::max_element(all.begin(), all.end());
 }
 
 } // namespace fastopt

@@ -117,7 +117,7 @@ void multiply_gram(const DataMatrix<double>& a, const double* w, const double* v
 
 void weighted_gram(const DataMatrix<double>& a, const double* w, double* g, int threads) {
     weighted_gram_own(a, w, g, threads);
-    sum_lower_over_ranks(a.whole.comm, g, a.cols);
+    sum_triangle_over_ranks(a.whole.comm, g, a.cols, true);
 }
 
 namespace {

@@ -117,6 +117,8 @@ class ReluProgram:
         single_columns: bool = False,
         radius: _Array | None = None,
         threads: int = 0,
+        ranks: Ranks | None = None,
+        shard: str = "gates",
     ) -> None: ...
     def solve(
         self,
@@ -146,6 +148,7 @@ def sample_gates(
     stream: int = 0,
     known: _Array | None = None,
     threads: int = 0,
+    ranks: Ranks | None = None,
 ) -> _Array: ...
 def gate_patterns(X: _Array, gates: _Array, threads: int = 0) -> _Array: ...
 def ascend_gates(

@@ -92,6 +92,8 @@ def networks() -> float:
     X: Vector = np.linspace(-1, 1, 40)[:, None]
     y: Vector = np.abs(X[:, 0])
     result = admm_relu(X, y, beta=1e-2, gates=10, rng=1)
+    shared = admm_relu(X, y, beta=1e-2, gates=10, rng=1, comm=Alone(), shard="samples")
+    assert abs(shared.fun - result.fun) < 1e-9
     path = admm_relu_path(X, y, [1e-1, 1e-2], gates=10, rng=1)
     return float(result.gap + path.fun[-1] + result.predict(X).sum())
 
