@@ -193,8 +193,9 @@ def read_data(
     weights = read_weights(sample_weight, len(design))
     shares.agree(**{"the number of outputs": len(targets)})
     if shares.of_gates is not None:
-        for name, value in (("X", design), ("y", targets), ("sample_weight", weights)):
-            shares.of_gates.same(name, told(value))
+        shares.of_gates.same_each(
+            {"X": told(design), "y": told(targets), "sample_weight": told(weights)}
+        )
     if weights is not None and (weights == 0).any():
         keep = weights > 0
         design, targets, weights = design[keep], targets[:, keep], weights[keep]

@@ -14,7 +14,17 @@ from ._problem import Array, Key, RandomSource, draw_key
 from .distributed import Ranks
 
 # Arguments that each rank may give its own of.
-_OWN = {"X", "y", "callback", "disp", "device", "threads", "record_history", "comm"}
+_OWN = {
+    "X",
+    "y",
+    "sample_weight",
+    "callback",
+    "disp",
+    "device",
+    "threads",
+    "record_history",
+    "comm",
+}
 
 
 @dataclass(frozen=True)
@@ -40,11 +50,10 @@ class Shares:
         """ValueError on all ranks where an argument that must be the same on all is not."""
         if self.ranks is None:
             return
-        for name, value in given.items():
-            if name == "sample_weight":
-                self.ranks.same("sample_weight, given or not,", value is not None)
-            elif name not in _OWN:
-                self.ranks.same(name, told(value))
+        alike = {name: told(value) for name, value in given.items() if name not in _OWN}
+        if "sample_weight" in given:
+            alike["sample_weight, given or not,"] = given["sample_weight"] is not None
+        self.ranks.same_each(alike)
 
     def key(self, rng: RandomSource) -> Key:
         """The key of the random numbers: one that a rank draws afresh is that of the first."""
@@ -79,19 +88,15 @@ class Shares:
         ).ravel()
 
     def any(self, told: bool) -> bool:
-        return told if self.ranks is None else self.ranks.any(told)
+        return told if self.ranks is None else bool(self.ranks.most(told))
 
     def least(self, number: int) -> int:
         """The least of the ranks' numbers."""
-        if self.ranks is None:
-            return number
-        return int(self.ranks.allgather(np.array([float(number)])).min())
+        return number if self.ranks is None else int(-self.ranks.most(-number))
 
     def most(self, number: int) -> int:
         """The largest number that a sample of any rank gives."""
-        if self.of_samples is None:
-            return number
-        return int(self.of_samples.allgather(np.array([float(number)])).max())
+        return number if self.of_samples is None else int(self.of_samples.most(number))
 
     def average(self, values: Array, weights: Array | None) -> Array:
         """The (weighted) mean over the samples of all ranks, column by column."""

@@ -209,9 +209,15 @@ class GLM:
                     total = float(weight.sum())
             self.y = _read_targets(y, rows, family)
             if ranks is not None:
-                ranks.same("family, l2 and reduction", (family, self.l2, reduction))
-                ranks.same("the number of columns of A", n)
-                ranks.same("sample_weight, given or not,", weight is not None)
+                ranks.same_each(
+                    {
+                        "family": family,
+                        "l2": self.l2,
+                        "reduction": reduction,
+                        "the number of columns of A": n,
+                        "sample_weight, given or not,": weight is not None,
+                    }
+                )
                 total = self._join(ranks, y, total)
             if not np.isfinite(total) or 0 < total < _LEAST_TOTAL:
                 raise ValueError(

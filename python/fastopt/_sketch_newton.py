@@ -32,7 +32,7 @@ LINEAR_SOLVERS = (
 )
 SKETCHES = ("sjlt", "countsketch", "srht", "gaussian", "uniform", "leverage", "less")
 _NO_LIMIT = 2**62
-_OPTIONS = {"globalisation": "merit", "key0": "rng", "key1": "rng"}  # the user's names
+_OPTIONS = {"globalisation": "merit"}  # the user's names
 
 _MESSAGES = {
     0: "Optimization terminated successfully: the KKT residual is below tol.",
@@ -276,11 +276,10 @@ def _check_alike(
             f"sketch={options['sketch']!r} draws by scores of all rows, which no rank has: with "
             "comm take 'sjlt', 'countsketch', 'gaussian', 'srht' or 'uniform'."
         )
-    ranks.same("x0", start.tolist())
-    ranks.same("the number of constraints", functions.m)
-    for name, value in options.items():
-        if name not in ("threads", "ranks", "record_history"):
-            ranks.same(_OPTIONS.get(name, name), value)
+    own = ("threads", "ranks", "record_history", "key0", "key1")
+    alike = {_OPTIONS.get(name, name): value for name, value in options.items() if name not in own}
+    alike.update(x0=start.tolist(), constraints=functions.m, rng=(options["key0"], options["key1"]))
+    ranks.same_each(alike)
     if functions.m:
         mine = np.concatenate([functions.cons(start), functions.jac(start).ravel()])
         every = ranks.allgather(mine)
