@@ -177,8 +177,9 @@ def admm_relu(
         x (the program's weights), fun, dual_fun, gap = fun - dual_fun, relative_gap,
         constr_violation (largest -E_i x_j'v / (||x_j|| ||v||)), nit, status, success, message;
         W1, b1, W2, b2, n_neurons, network, predict, decision_function (both: the network's
-        output); gates, theta (dual point), beta_max, method; history if asked for; generation for
-        gates='generate'. status: 0 success; 1 maxiter or maxtime; 3 not finite; 99 callback.
+        output); gates, theta (dual point, of the rank's samples), beta_max, method; history if
+        asked for; generation for gates='generate'. status: 0 success; 1 maxiter or maxtime; 3 not
+        finite; 99 callback.
 
     Raises
     ------

@@ -1,6 +1,5 @@
 """admm_relu on ranks that share the gates or the samples: the iterates of one rank, and no hang."""
 
-import os
 import time
 
 import launched_ranks as launched
@@ -346,6 +345,9 @@ def test_a_callback_and_a_clock_on_one_rank_stop_all(shard):
 # ---- processes ---------------------------------------------------------------------------------
 
 
+SHORT = {"maxiter": 25, "gates": 6}
+
+
 @pytest.mark.parametrize("kind", launched.KINDS)
 def test_processes(kind, tmp_path):
     launched.require(kind)
@@ -354,7 +356,7 @@ def test_processes(kind, tmp_path):
         zip(*launched.results_of(kind, 2, iterates, folder=tmp_path), strict=True),
         strict=True,
     ):
-        alone, steps = train(None, shard)
+        alone, steps = train(None, shard, **SHORT)
         for nit, xs in answers:
             assert nit == alone.nit
             np.testing.assert_allclose(xs, steps, rtol=0, atol=1e-10)
@@ -362,6 +364,5 @@ def test_processes(kind, tmp_path):
 
 def iterates(comm):
     comm = join(comm)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    results = [train(comm, shard) for shard in SHARDS]
+    results = [train(comm, shard, **SHORT) for shard in SHARDS]
     return [(result.nit, xs) for result, xs in results]
