@@ -10,8 +10,6 @@ namespace {
 
 using namespace gpu;
 
-constexpr index_t block_coordinates = 16384; // as on the CPU: they decide who adds first
-constexpr index_t block_least_rows = 64;
 constexpr index_t polarize_blocks = 128;
 constexpr std::size_t shared_doubles = block_size * sizeof(double);
 
@@ -50,9 +48,8 @@ index_t noise_items(const index_t* rows, index_t n, index_t d) {
 
 template <class T>
 CboSteps<T>::CboSteps(std::shared_ptr<Queue> queue, index_t n, index_t d, int threads)
-    : queue_(std::move(queue)), n_(n), d_(d), threads_(threads),
-      block_rows_(std::max(block_least_rows, block_coordinates / d)), report_(queue_, 3),
-      best_(queue_, most_blocks), mean_(queue_, d) {
+    : queue_(std::move(queue)), n_(n), d_(d), threads_(threads), block_rows_(rows_of_block(d)),
+      report_(queue_, 3), best_(queue_, most_blocks), mean_(queue_, d) {
     const index_t n_blocks = (n + block_rows_ - 1) / block_rows_;
     partial_ = Array<double>(queue_, checked_product(n_blocks, d + 1));
 }
@@ -113,7 +110,7 @@ void CboSteps<T>::gibbs(const double* e, index_t n, double alpha, double e_min, 
 
 template <class T>
 void CboSteps<T>::weighted_mean(const T* x, const index_t* rows, index_t n, const double* w,
-                                double* c) {
+                                const Shares&, double* c) {
     const index_t n_blocks = (n + block_rows_ - 1) / block_rows_;
     over(*queue_, n_blocks * (d_ + 1), gpu::weighted_sums<T>, w, x, rows, n, d_, block_rows_,
          n_blocks, partial_.data());

@@ -88,7 +88,7 @@ std::uint64_t AdmmSteps::signature(index_t blocks, const double* norm, double le
 
 template <class T>
 Design<T>::Design(index_t n, index_t d, index_t n_gates, index_t c, const T* x, const T* gates,
-                  int threads, std::shared_ptr<Queue> queue)
+                  int threads, std::shared_ptr<Queue> queue, const Sharing&)
     : n_(n), d_(d), p_(n_gates), c_(c), x_(x), gates_(gates), steps_(std::move(queue), threads),
       threads_(threads),
       work_(steps_.queue(), d == 1 ? c * n : checked_product(checked_product(c, n_gates), n)) {}
@@ -211,7 +211,7 @@ index_t cone_blocks(index_t cones) { return blocks_for(cones * warp_size, cone_t
 
 ConeProjector::ConeProjector(index_t n, index_t d, index_t n_gates, const double* x,
                              const double* gates, int threads, std::vector<double> radius,
-                             std::shared_ptr<Queue> queue)
+                             std::shared_ptr<Queue> queue, const Sharing&)
     : n_(n), d_(d), p_(n_gates), threads_(threads), steps_(std::move(queue), threads),
       x_(steps_.queue(), checked_product(n, d)), gates_(gates), radius_(std::move(radius)) {
     each(steps_, n, UnitColumns{n, d, x, x_.data()});

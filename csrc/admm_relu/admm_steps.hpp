@@ -9,17 +9,31 @@
 #include <vector>
 
 #include "backend/queue.hpp"
+#include "core/communicator.hpp"
 
 namespace fastopt {
 
 struct ActiveSets;
 
+// Ranks that share a program: each has a part of the gates with their weights and all samples, or a
+// part of the samples and all weights. Sums over what is shared go over the ranks (on the CPU).
+struct Sharing {
+    Communicator *weights = nullptr, *samples = nullptr; // one of them, or none
+
+    Communicator* comm() const { return weights ? weights : samples; }
+    // What one rank of so many adds to a sum over ranks of numbers that all have.
+    double share_of_all(const Communicator* shared) const {
+        return !shared && comm() ? 1.0 / comm()->size() : 1.0;
+    }
+};
+
 class AdmmSteps {
   public:
-    AdmmSteps(std::shared_ptr<Queue> queue, int threads)
-        : queue_(std::move(queue)), threads_(threads) {}
+    AdmmSteps(std::shared_ptr<Queue> queue, int threads, const Sharing& sharing = {})
+        : queue_(std::move(queue)), threads_(threads), sharing_(sharing) {}
 
     const std::shared_ptr<Queue>& queue() const { return queue_; }
+    const Sharing& sharing() const { return sharing_; }
     int threads() const { return threads_; }
     template <class T> Array<T> array(index_t n) const { return Array<T>(queue_, n); }
     template <class T> void copy(index_t n, const T* from, T* to) {
@@ -91,6 +105,7 @@ class AdmmSteps {
   private:
     std::shared_ptr<Queue> queue_;
     int threads_;
+    Sharing sharing_;
     Array<double> scratch_;
     Array<double> coefficients_; // CUDA: of subtract_rows
 };

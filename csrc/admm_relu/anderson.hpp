@@ -11,9 +11,9 @@ namespace fastopt {
 template <class T> class Anderson {
   public:
     // The state has two segments, of n1 and n2 numbers, whose inner products have weights of their
-    // own.
+    // own: weights, and predictions where the loss is split.
     Anderson(index_t n1, index_t n2, index_t memory, int threads = 1,
-             std::shared_ptr<Queue> queue = make_queue());
+             std::shared_ptr<Queue> queue = make_queue(), const Sharing& sharing = {});
 
     // r <- the next point, from r and rn = map(r). Returns false when it fell back.
     bool next(T* r, const T* rn, double weight1, double weight2);

@@ -5,37 +5,21 @@
 #include <cmath>
 #include <utility>
 
-#include "admm_relu/pause.hpp"
+#include "admm_relu/cone_scratch.hpp"
 #include "core/parallel.hpp"
 
 namespace fastopt {
 namespace {
 
-constexpr index_t group = 16;         // blocks that share one product with X
-constexpr double feasibility = 1e-13; // relative to ||r||
-constexpr double nothing = 1e-12;     // a shorter projection than this times ||r|| is rounding
-constexpr double independent = 1e-9;  // sine of the angle of a new row with the active ones
-constexpr double cancellation = 0.1;  // project twice when v is this much shorter than r
-
-double norm2(index_t n, const double* x) { return std::sqrt(dot(n, x, x)); }
+constexpr double independent = 1e-9; // sine of the angle of a new row with the active ones
+constexpr double cancellation = 0.1; // project twice when v is this much shorter than r
 
 } // namespace
 
-struct ConeProjector::Scratch { // one for each thread: project calls no other parallel loop
-    void fit(index_t n, index_t d) {
-        xv.resize(static_cast<std::size_t>(group * n));
-        block.resize(static_cast<std::size_t>(group * d));
-        for (auto* x : {&c, &mu, &row}) x->resize(static_cast<std::size_t>(d));
-    }
-    std::vector<double> xv, block, c, mu, row;
-    std::vector<index_t> candidates;
-    std::vector<std::pair<double, index_t>> violated; // slack and row
-};
-
 ConeProjector::ConeProjector(index_t n, index_t d, index_t n_gates, const double* x,
                              const double* gates, int threads, std::vector<double> radius,
-                             std::shared_ptr<Queue> queue)
-    : n_(n), d_(d), p_(n_gates), threads_(threads), steps_(std::move(queue), threads),
+                             std::shared_ptr<Queue> queue, const Sharing& sharing)
+    : n_(n), d_(d), p_(n_gates), threads_(threads), steps_(std::move(queue), threads, sharing),
       x_(steps_.queue(), checked_product(n, d)), sign_(checked_product(n_gates, n)), gates_(gates),
       radius_(std::move(radius)) {
     double* unit = x_.data();
@@ -47,6 +31,7 @@ ConeProjector::ConeProjector(index_t n, index_t d, index_t n_gates, const double
     parallel_for(n_gates, threads, [&](index_t i) {
         for (index_t j = i * n; j < (i + 1) * n; ++j) sign_[j] = 2 * gates[j] - 1;
     });
+    first_ = first_sample();
 }
 
 double ConeProjector::reach(const double* v) const {
@@ -56,16 +41,13 @@ double ConeProjector::reach(const double* v) const {
 }
 
 // Appends a row (with the signs of v) to the active set; false when it depends on those there.
-bool ConeProjector::add(index_t gate, index_t row, const double* v, ActiveSet& s,
-                        Scratch& w) const {
+bool ConeProjector::add(const Candidate& c, const double* v, ActiveSet& s, Scratch& w) const {
     const index_t k = s.size(), d = d_;
     if (k >= d) return false;
-    const double sign = sign_[gate * n_ + row];
-    const double* unit = x_.data() + row * d;
-    for (index_t i = 0; i < d; ++i) w.row[i] = sign * unit[i];
+    for (index_t i = 0; i < d; ++i) w.row[i] = c.sign * c.unit[i];
     if (!radius_.empty()) {
         for (index_t i = 0; i < d; ++i)
-            w.row[i] -= std::copysign(radius_[i] * inverse_length_[row], v[i]);
+            w.row[i] -= std::copysign(radius_[i] * inverse_length_[c.row], v[i]);
         const double size = norm2(d, w.row.data());
         if (!(size > 0)) return false;
         for (index_t i = 0; i < d; ++i) w.row[i] /= size;
@@ -84,7 +66,7 @@ bool ConeProjector::add(index_t gate, index_t row, const double* v, ActiveSet& s
         return false;
     }
     column[k] = length;
-    s.rows.push_back(row);
+    s.rows.push_back(c.row);
     s.mu.push_back(0);
     s.q.resize(static_cast<std::size_t>((k + 1) * d));
     for (index_t i = 0; i < d; ++i) s.q[k * d + i] = w.row[i] / length;
@@ -164,71 +146,76 @@ index_t ConeProjector::collect(index_t gate, const double* xv, double h, double 
     for (index_t j0 = 0; j0 < n_; j0 += 64) { // a quick look at 64 rows, then at each
         const index_t j1 = std::min(n_, j0 + 64);
         int any = 0;
-        for (index_t j = j0; j < j1; ++j) any |= slack(sign, j, xv[j], h) < -tolerance;
+        for (index_t j = j0; j < j1; ++j) any |= slack(sign[j], j, xv[j], h) < -tolerance;
         if (!any) continue;
         for (index_t j = j0; j < j1; ++j) {
-            const double value = slack(sign, j, xv[j], h);
+            const double value = slack(sign[j], j, xv[j], h);
             if (value < -tolerance) w.violated.emplace_back(value, j);
         }
     }
     const auto found = static_cast<index_t>(w.violated.size());
-    const auto keep = std::min(found, std::max<index_t>(2 * d_, 24));
+    const auto keep = std::min(found, most_candidates(d_));
     std::partial_sort(w.violated.begin(), w.violated.begin() + keep, w.violated.end());
     w.candidates.clear();
-    for (index_t k = 0; k < keep; ++k) w.candidates.push_back(w.violated[k].second);
+    for (index_t k = 0; k < keep; ++k) {
+        const index_t j = w.violated[k].second;
+        w.candidates.push_back({sign[j], x_.data() + j * d_, j});
+    }
     return found;
 }
 
 // From a v that violates rows (xv = X v) to the projection.
 void ConeProjector::refine(index_t gate, const double* r, ActiveSet& s, double* v, double* xv,
                            Scratch& w, Pause& pause) const {
-    const index_t d = d_;
-    const double* sign = sign_.data() + gate * n_;
-    const double tolerance = feasibility * norm2(d, r);
-    index_t budget = (radius_.empty() ? 20 : 100) * d +
-                     200; // additions; Lawson-Hanson ends by itself but for rounding
-    for (;;) {
+    const double tolerance = feasibility * norm2(d_, r);
+    for (index_t left = budget();;) {
         const index_t found = collect(gate, xv, reach(v), tolerance, w);
-        if (found == 0) return;
-        bool changed = false;
-        while (budget > 0) {
-            if (pause()) return;
-            double worst = -tolerance;
-            const double h = reach(v);
-            index_t entering = -1;
-            for (std::size_t k = 0; k < w.candidates.size(); ++k) {
-                const index_t j = w.candidates[k];
-                const double value = slack(sign, j, dot(d, x_.data() + j * d, v), h);
-                if (value < worst) worst = value, entering = static_cast<index_t>(k);
-            }
-            if (entering < 0) break;
-            const index_t j = w.candidates[entering];
-            const index_t before = s.size();
-            if (!add(gate, j, v, s, w)) { // dependent: satisfied with the others, up to rounding
-                w.candidates.erase(w.candidates.begin() + entering);
-                continue;
-            }
-            --budget;
-            changed = true;
-            index_t more = d >= 60 ? std::min(found / 4, (d - before) / 2) - 1 : 0;
-            for (std::size_t k = 0; more > 0 && k < w.candidates.size(); ++k) {
-                const index_t other = w.candidates[k];
-                if (other == j ||
-                    slack(sign, other, dot(d, x_.data() + other * d, v), h) >= -tolerance)
-                    continue;
-                if (std::find(s.rows.begin(), s.rows.end(), other) == s.rows.end() &&
-                    add(gate, other, v, s, w))
-                    --more;
-            }
-            warm(r, s, v, w);
-        }
-        if (!changed || budget <= 0) return;
-        gemv(false, n_, d, 1.0, x_.data(), d, v, 0.0, xv);
+        if (found == 0 || !absorb(r, s, v, found, left, w, pause)) return;
+        gemv(false, n_, d_, 1.0, x_.data(), d_, v, 0.0, xv);
     }
+}
+
+// Takes violated candidates into the active set, the worst first, until none is left. `budget`:
+// additions; Lawson-Hanson ends by itself but for rounding. False where that is the end.
+bool ConeProjector::absorb(const double* r, ActiveSet& s, double* v, index_t found, index_t& budget,
+                           Scratch& w, Pause& pause) const {
+    const index_t d = d_;
+    const double tolerance = feasibility * norm2(d, r);
+    bool changed = false;
+    while (budget > 0) {
+        if (pause()) return false;
+        double worst = -tolerance;
+        const double h = reach(v);
+        index_t entering = -1;
+        for (std::size_t k = 0; k < w.candidates.size(); ++k) {
+            const double value = slack(w.candidates[k], v, h);
+            if (value < worst) worst = value, entering = static_cast<index_t>(k);
+        }
+        if (entering < 0) break;
+        const Candidate chosen = w.candidates[entering];
+        const index_t before = s.size();
+        if (!add(chosen, v, s, w)) { // dependent: satisfied with the others, up to rounding
+            w.candidates.erase(w.candidates.begin() + entering);
+            continue;
+        }
+        --budget;
+        changed = true;
+        index_t more = d >= 60 ? std::min(found / 4, (d - before) / 2) - 1 : 0;
+        for (std::size_t k = 0; more > 0 && k < w.candidates.size(); ++k) {
+            const Candidate& other = w.candidates[k];
+            if (other.row == chosen.row || slack(other, v, h) >= -tolerance) continue;
+            if (std::find(s.rows.begin(), s.rows.end(), other.row) == s.rows.end() &&
+                add(other, v, s, w))
+                --more;
+        }
+        warm(r, s, v, w);
+    }
+    return changed && budget > 0;
 }
 
 void ConeProjector::project(index_t count, const double* r, double level, ActiveSets& sets,
                             double* v, double* norm) {
+    if (steps_.sharing().samples) return project_shared(count, r, level, sets, v, norm);
     const index_t d = d_, n = n_;
     Pause pause;
     parallel_for((count + group - 1) / group, threads_, [&](index_t b) {
@@ -304,7 +291,7 @@ double ConeProjector::violation(index_t gate, const double* v) const {
     const double h = reach(v);
     double worst = 0;
     for (index_t j = 0; j < n_; ++j)
-        worst = std::max(worst, -slack(sign, j, dot(d_, x_.data() + j * d_, v), h));
+        worst = std::max(worst, -slack(sign[j], j, dot(d_, x_.data() + j * d_, v), h));
     return worst / length;
 }
 

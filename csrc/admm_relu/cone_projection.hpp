@@ -4,6 +4,8 @@
 // Dual active set (Lawson-Hanson): v = r + N_S' mu, mu >= 0, N_S v = 0, where N_S holds the active
 // rows of E_i X. Each block keeps N_S' = Q R from call to call: iterations of a solver move r a
 // little, and most blocks then need no change. Rows are normalised, which leaves the cone alone.
+// Ranks that share the samples look for violated rows among their own, send each other the worst
+// ones, and take the same steps with them (cone_shared.cpp).
 //
 // With a radius e the cone is that of the samples with a box of half-widths e around each,
 //     K_i = {v : E_i X v >= e'|v|} = {v : (E_ij x_j - e o s)'v >= 0 for all j and signs s}.
@@ -64,7 +66,7 @@ class ConeProjector {
     // X (n x d) and D (P x n), where the kernels run, are read here only; D is kept on CUDA.
     ConeProjector(index_t n, index_t d, index_t n_gates, const double* x, const double* gates,
                   int threads, std::vector<double> radius = {},
-                  std::shared_ptr<Queue> queue = make_queue());
+                  std::shared_ptr<Queue> queue = make_queue(), const Sharing& sharing = {});
 
     // For blocks b = 0 .. count - 1 (gate b % P) of length d: v_b = Proj_K(r_b) and its norm; zero
     // when the norm is at most `level`, which is often proved without a look at all the rows.
@@ -85,20 +87,37 @@ class ConeProjector {
 
   private:
     struct Scratch;
+    struct Candidate { // a row of the cone that may become active
+        double sign;
+        const double* unit;
+        index_t row;
+    };
     void warm(const double* r, ActiveSet& s, double* v, Scratch& w) const;
     void refine(index_t gate, const double* r, ActiveSet& s, double* v, double* xv, Scratch& w,
                 Pause& pause) const;
-    bool add(index_t gate, index_t row, const double* v, ActiveSet& s, Scratch& w) const;
+    bool absorb(const double* r, ActiveSet& s, double* v, index_t found, index_t& budget,
+                Scratch& w, Pause& pause) const;
+    void project_shared(index_t count, const double* r, double level, ActiveSets& sets, double* v,
+                        double* norm);
+    index_t first_sample() const;
+    void look(const std::vector<index_t>& open, const double* r, const double* v,
+              std::vector<double>& found, std::vector<std::vector<double>>& rows) const;
+    bool add(const Candidate& c, const double* v, ActiveSet& s, Scratch& w) const;
     void remove(index_t k, ActiveSet& s) const;
     index_t collect(index_t gate, const double* xv, double reach, double tolerance,
                     Scratch& w) const;
     // (E_i X v)_j / ||x_j|| - e'|v| / ||x_j||, given the first term without its sign and e'|v|
-    double slack(const double* sign, index_t j, double xv, double reach) const {
-        return radius_.empty() ? sign[j] * xv : sign[j] * xv - reach * inverse_length_[j];
+    double slack(double sign, index_t j, double xv, double reach) const {
+        return radius_.empty() ? sign * xv : sign * xv - reach * inverse_length_[j];
     }
+    double slack(const Candidate& c, const double* v, double reach) const {
+        return slack(c.sign, c.row, dot(d_, c.unit, v), reach);
+    }
+    index_t budget() const { return (radius_.empty() ? 20 : 100) * d_ + 200; }
     double reach(const double* v) const; // e'|v|
 
     index_t n_, d_, p_;
+    index_t first_ = 0; // of the samples of all ranks, this rank's first
     int threads_;
     AdmmSteps steps_;
     Array<double> x_;                             // unit rows (zero rows stay zero); CUDA: columns

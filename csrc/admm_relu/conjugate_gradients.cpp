@@ -20,14 +20,18 @@ template <class T> class ConjugateGradients final : public IterativeSystem<T> {
         const index_t d = design_.d();
         const int threads = design_.threads();
         const bool tiled = design_.long_gate(); // then a gate at a time, else gates in parallel
-        const auto factor = [&](index_t i) {
+        const auto each_gate = [&](const auto& work) {
+            if (!tiled) return parallel_for(design_.n_gates(), threads, work);
+            for (index_t i = 0; i < design_.n_gates(); ++i) work(i);
+        };
+        each_gate([&](index_t i) { design_.gate_gram(i, s_, blocks_.data() + i * d * d); });
+        sum_over_ranks(design_.sharing().samples, blocks_.data(), blocks_.size());
+        each_gate([&](index_t i) {
             T* block = blocks_.data() + i * d * d;
-            design_.gate_gram(i, s_, T(1), block);
+            for (index_t k = 0; k < d; ++k) block[k * d + k] += T(1);
             if (!(tiled ? tiled_potrf(d, block, threads) : potrf(d, block, d)))
                 throw BackendError("a preconditioner block is not definite");
-        };
-        if (!tiled) return parallel_for(design_.n_gates(), threads, factor);
-        for (index_t i = 0; i < design_.n_gates(); ++i) factor(i);
+        });
     }
     void solve(const T* rhs, T* x, double tolerance) override;
 
@@ -56,33 +60,38 @@ template <class T> void ConjugateGradients<T>::solve(const T* rhs, T* x, double 
             for (index_t k = 0; k < c; ++k) potrs(d, 1, block, d, y.data() + k * m + i * d, 1);
         });
     };
-    std::vector<double> goal(c), rho(c);
+    const auto dots = [&](const T* a, const T* b) { // of each output
+        std::vector<double> out(c);
+        for (index_t k = 0; k < c; ++k) out[k] = dot(m, a + k * m, b + k * m);
+        sum_over_ranks(design_.sharing().weights, out.data(), c);
+        return out;
+    };
     apply(x, g_.data());
-    for (index_t k = 0; k < c; ++k)
-        goal[k] = tolerance * std::sqrt(double(dot(m, rhs + k * m, rhs + k * m)));
+    std::vector<double> goal = dots(rhs, rhs);
+    for (double& g : goal) g = tolerance * std::sqrt(g);
     for (std::size_t i = 0; i < r.size(); ++i) r[i] -= g_[static_cast<index_t>(i)];
     precondition();
     q = y;
-    for (index_t k = 0; k < c; ++k) rho[k] = dot(m, r.data() + k * m, y.data() + k * m);
+    std::vector<double> rho = dots(r.data(), y.data());
     for (int iteration = 0; iteration < 500; ++iteration) {
+        const std::vector<double> rest = dots(r.data(), r.data());
         bool done = true;
-        for (index_t k = 0; k < c; ++k)
-            done = done && std::sqrt(double(dot(m, r.data() + k * m, r.data() + k * m))) <= goal[k];
+        for (index_t k = 0; k < c; ++k) done = done && std::sqrt(rest[k]) <= goal[k];
         if (done) return;
         ++this->iterations;
         apply(q.data(), g_.data());
+        const std::vector<double> curvature = dots(q.data(), g_.data());
         for (index_t k = 0; k < c; ++k) {
-            const double curvature = dot(m, q.data() + k * m, g_.data() + k * m);
-            if (!(curvature > 0) || !(rho[k] > 0)) continue;
-            const T alpha = static_cast<T>(rho[k] / curvature);
+            if (!(curvature[k] > 0) || !(rho[k] > 0)) continue;
+            const T alpha = static_cast<T>(rho[k] / curvature[k]);
             axpy(m, alpha, q.data() + k * m, x + k * m);
             axpy(m, -alpha, g_.data() + k * m, r.data() + k * m);
         }
         precondition();
+        const std::vector<double> next = dots(r.data(), y.data());
         for (index_t k = 0; k < c; ++k) {
-            const double next = dot(m, r.data() + k * m, y.data() + k * m);
-            const T ratio = rho[k] > 0 ? static_cast<T>(next / rho[k]) : T(0);
-            rho[k] = next;
+            const T ratio = rho[k] > 0 ? static_cast<T>(next[k] / rho[k]) : T(0);
+            rho[k] = next[k];
             for (index_t i = 0; i < m; ++i) q[k * m + i] = y[k * m + i] + ratio * q[k * m + i];
         }
     }

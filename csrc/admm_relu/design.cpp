@@ -24,12 +24,22 @@ index_t tiles(index_t n, index_t nb) { return (n + nb - 1) / nb; }
 
 template <class T>
 Design<T>::Design(index_t n, index_t d, index_t n_gates, index_t c, const T* x, const T* gates,
-                  int threads, std::shared_ptr<Queue> queue)
-    : n_(n), d_(d), p_(n_gates), c_(c), x_(x), gates_(gates), steps_(std::move(queue), threads),
-      threads_(threads),
+                  int threads, std::shared_ptr<Queue> queue, const Sharing& sharing)
+    : n_(n), d_(d), p_(n_gates), c_(c), x_(x), gates_(gates),
+      steps_(std::move(queue), threads, sharing), threads_(threads),
       work_(steps_.queue(), d == 1 ? c * n : checked_product(checked_product(c, n_gates), n)) {}
 
 template <class T> void Design<T>::forward(const T* e, T* z) {
+    forward_own(e, z);
+    sum_over_ranks(sharing().weights, z, c_ * n_);
+}
+
+template <class T> void Design<T>::adjoint(const T* q, T* g) {
+    adjoint_own(q, g);
+    sum_over_ranks(sharing().samples, g, half());
+}
+
+template <class T> void Design<T>::forward_own(const T* e, T* z) {
     const index_t rows = c_ * p_;
     if (d_ == 1) { // z_kj = x_j (e_k'D)_j
         parallel_for(tiles(n_, row_tile), threads_, [&](index_t b) {
@@ -56,7 +66,7 @@ template <class T> void Design<T>::forward(const T* e, T* z) {
     });
 }
 
-template <class T> void Design<T>::adjoint(const T* q, T* g) {
+template <class T> void Design<T>::adjoint_own(const T* q, T* g) {
     const index_t rows = c_ * p_;
     if (d_ == 1) { // g_k = D (x o q_k)
         parallel_for(c_, threads_, [&](index_t k) {
@@ -106,6 +116,8 @@ template <class T> void Design<T>::gram_rows(T* h, T* diagonal) const {
                 (i0 + r == j0 + s ? diagonal[i0 + r] : h[(i0 + r) * n_ + j0 + s]) = value;
             }
     });
+    sum_triangle_over_ranks(sharing().weights, h, n_, false);
+    sum_over_ranks(sharing().weights, diagonal, n_);
 }
 
 template <class T> void Design<T>::gram_columns(T* h, T* diagonal) const {
@@ -147,9 +159,11 @@ template <class T> void Design<T>::gram_columns(T* h, T* diagonal) const {
                     to = chunk == 0 ? sum[r * mj + s] : to + sum[r * mj + s];
                 }
         });
+    sum_triangle_over_ranks(sharing().samples, h, size, false);
+    sum_over_ranks(sharing().samples, diagonal, size);
 }
 
-template <class T> void Design<T>::gate_gram(index_t gate, T scale, T shift, T* h) const {
+template <class T> void Design<T>::gate_gram(index_t gate, T scale, T* h) const {
     // Tiles of the lower triangle in parallel when the matrix is large, else as one.
     const index_t width = long_gate() ? gram_tile : d_, nt = tiles(d_, width);
     std::fill(h, h + d_ * d_, T(0));
@@ -171,7 +185,6 @@ template <class T> void Design<T>::gate_gram(index_t gate, T scale, T shift, T* 
                          T(1), h + i0 * d_ + j0, d_);
             }
         });
-    for (index_t k = 0; k < d_; ++k) h[k * d_ + k] += shift;
 }
 
 template <class T> bool Design<T>::long_gate() const {

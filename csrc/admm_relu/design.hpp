@@ -18,7 +18,7 @@ template <class T> class Design {
   public:
     // Keeps the pointers: X (n x d), D (P x n).
     Design(index_t n, index_t d, index_t n_gates, index_t c, const T* x, const T* gates,
-           int threads, std::shared_ptr<Queue> queue = make_queue());
+           int threads, std::shared_ptr<Queue> queue = make_queue(), const Sharing& sharing = {});
 
     void forward(const T* e, T* z); // z_k = sum_i D_i X e_ki: 2 n P d c flops
     void adjoint(const T* q, T* g); // g_ki = X' D_i q_k: 2 n P d c flops
@@ -27,8 +27,8 @@ template <class T> class Design {
     void gram_rows(T* h, T* diagonal) const;
     // Fh' Fh, blocks X' D_i D_j X, into the upper triangle: n (d P)^2 flops.
     void gram_columns(T* h, T* diagonal) const;
-    // X' D_i X + shift I for one gate (d x d, lower triangle).
-    void gate_gram(index_t gate, T scale, T shift, T* h) const;
+    // scale X' D_i X for one gate (d x d, lower triangle); of the rank's own samples.
+    void gate_gram(index_t gate, T scale, T* h) const;
     bool long_gate() const; // whether that is work for all threads
 
     index_t n() const { return n_; }
@@ -40,8 +40,12 @@ template <class T> class Design {
     const T* gates() const { return gates_; }
     int threads() const { return steps_.threads(); }
     AdmmSteps& steps() { return steps_; }
+    const Sharing& sharing() const { return steps_.sharing(); }
 
   private:
+    void forward_own(const T* e, T* z); // of the rank's gates
+    void adjoint_own(const T* q, T* g); // of its samples
+
     index_t n_, d_, p_, c_;
     const T *x_, *gates_;
     AdmmSteps steps_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <set>
 
@@ -50,6 +51,40 @@ std::vector<Pattern> patterns_of_batch(index_t n, index_t d, const double* x, in
     return bits;
 }
 
+// Tells patterns on the samples of all ranks apart: a pattern's number on a rank is that of its
+// part there, in the order of their first coming, and the numbers of all ranks together name it.
+class PatternBook {
+  public:
+    explicit PatternBook(Communicator* comm) : comm_(comm) {}
+    // Of each pattern whether it is new and holds a sample.
+    std::vector<bool> are_new(std::vector<Pattern> parts) {
+        const auto count = static_cast<index_t>(parts.size());
+        std::vector<double> mine;
+        for (Pattern& part : parts) {
+            const bool none = empty(part);
+            const auto next = static_cast<double>(numbers_.size() + 1);
+            mine.push_back(none ? 0.0 : numbers_.emplace(std::move(part), next).first->second);
+        }
+        const index_t ranks = comm_ ? comm_->size() : 1;
+        std::vector<double> all(mine);
+        all.resize(static_cast<std::size_t>(ranks * count));
+        if (comm_) comm_->allgather(mine.data(), count, all.data());
+        std::vector<bool> fresh;
+        std::vector<double> name(static_cast<std::size_t>(ranks));
+        for (index_t i = 0; i < count; ++i) {
+            for (index_t rank = 0; rank < ranks; ++rank) name[rank] = all[rank * count + i];
+            const bool none = std::count(name.begin(), name.end(), 0.0) == ranks;
+            fresh.push_back(!none && names_.insert(name).second);
+        }
+        return fresh;
+    }
+
+  private:
+    Communicator* comm_;
+    std::map<Pattern, double> numbers_;
+    std::set<std::vector<double>> names_;
+};
+
 std::set<Pattern> patterns_of(index_t n, index_t d, const double* x, const std::vector<double>& h,
                               int threads) {
     std::set<Pattern> seen;
@@ -66,18 +101,20 @@ std::set<Pattern> patterns_of(index_t n, index_t d, const double* x, const std::
 
 std::vector<double> sample_gates(index_t n, index_t d, const double* x, index_t n_gates, Key key,
                                  std::uint32_t stream, const std::vector<double>& known,
-                                 int threads) {
-    std::set<Pattern> seen = patterns_of(n, d, x, known, threads);
+                                 int threads, Communicator* comm) {
+    PatternBook book(comm);
+    for (const Pattern& bits : patterns_of(n, d, x, known, threads)) book.are_new({bits});
     std::vector<double> gates, h(static_cast<std::size_t>(batch * d)),
         xh(static_cast<std::size_t>(batch * n));
     const index_t patience = std::max<index_t>(1000, 10 * n_gates);
     index_t found = 0, barren = 0;
     for (std::uint64_t first = 0; found < n_gates && barren < patience; first += batch) {
         fill_normal(h.data(), first * static_cast<std::uint64_t>(d), batch * d, {key, 0, stream});
-        std::vector<Pattern> bits = patterns_of_batch(n, d, x, batch, h.data(), xh.data(), threads);
+        const std::vector<bool> fresh =
+            book.are_new(patterns_of_batch(n, d, x, batch, h.data(), xh.data(), threads));
         for (index_t i = 0; i < batch && found < n_gates; ++i) {
             ++barren;
-            if (empty(bits[i]) || !seen.insert(std::move(bits[i])).second) continue;
+            if (!fresh[i]) continue;
             gates.insert(gates.end(), h.begin() + i * d, h.begin() + (i + 1) * d);
             ++found;
             barren = 0;

@@ -4,6 +4,7 @@
 #include <limits>
 #include <vector>
 
+#include "core/communicator.hpp"
 #include "core/philox.hpp"
 #include "core/types.hpp"
 
@@ -11,10 +12,11 @@ namespace fastopt {
 
 // Up to n_gates directions h ~ N(0, I) (rows of length d) whose patterns on X (n x d) differ from
 // each other, from those of `known` (k rows of length d) and from the empty one. Fewer when many
-// draws in a row bring nothing new: then the data hardly admit more.
+// draws in a row bring nothing new: then the data hardly admit more. With `comm` patterns are those
+// on the samples of all ranks.
 std::vector<double> sample_gates(index_t n, index_t d, const double* x, index_t n_gates, Key key,
                                  std::uint32_t stream, const std::vector<double>& known,
-                                 int threads = 0);
+                                 int threads = 0, Communicator* comm = nullptr);
 
 // 1[X h >= 0] for each row h: (P, n) of 0 and 1.
 std::vector<double> gate_patterns(index_t n, index_t d, const double* x,

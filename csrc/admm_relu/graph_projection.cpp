@@ -15,8 +15,12 @@ template <class T>
 GraphProjection<T>::GraphProjection(Design<T>& design, int signs, index_t max_dense)
     : design_(design), signs_(signs) {
     const index_t n = design.n(), m = design.n_gates() * design.d(), c = design.c();
-    size_ = std::min(n, m);
-    form_ = size_ > max_dense ? Form::iterative : n <= m ? Form::rows : Form::columns;
+    // The system of the rows couples all samples, that of the columns all gates: the ranks add up
+    // one of them, with a part of what it does not couple each.
+    const Sharing& sharing = design.sharing();
+    const bool of_rows = sharing.comm() ? sharing.weights != nullptr : n <= m;
+    size_ = of_rows ? n : m;
+    form_ = size_ > max_dense ? Form::iterative : of_rows ? Form::rows : Form::columns;
     const AdmmSteps& steps = design.steps();
     const index_t half = design.half();
     e_ = steps.array<T>(half), g_ = steps.array<T>(half), z_ = steps.array<T>(c * n);

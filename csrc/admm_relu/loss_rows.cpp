@@ -30,7 +30,7 @@ template <class F> double Loss::sum_rows(F f) const {
 
 double Loss::value(const double* z) const {
     const double* y = y_.data();
-    return sum_rows([&](index_t j0, index_t j1) {
+    return over_samples(sum_rows([&](index_t j0, index_t j1) {
         double sum = 0;
         std::vector<double> p(c_);
         for (index_t j = j0; j < j1; ++j) {
@@ -43,7 +43,7 @@ double Loss::value(const double* z) const {
             sum += weight(j) * l;
         }
         return sum;
-    });
+    }));
 }
 
 void Loss::gradient(const double* z, double* t) const {
@@ -65,7 +65,7 @@ void Loss::gradient(const double* z, double* t) const {
 
 double Loss::conjugate(const double* dual) const {
     const double* y = y_.data();
-    return sum_rows([&](index_t j0, index_t j1) {
+    return over_samples(sum_rows([&](index_t j0, index_t j1) {
         double sum = 0;
         for (index_t j = j0; j < j1; ++j) {
             const double s = weight(j);
@@ -75,7 +75,7 @@ double Loss::conjugate(const double* dual) const {
             sum += s * l;
         }
         return sum;
-    });
+    }));
 }
 
 template <class T> void Loss::prox(const T* r, double rho, T* z) const {

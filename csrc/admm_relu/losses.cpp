@@ -28,20 +28,23 @@ LossKind loss_kind(const std::string& name) {
 
 Loss::Loss(LossKind kind, index_t n, index_t c, const std::vector<double>& y,
            const std::vector<double>& weights, double parameter, int threads,
-           std::shared_ptr<Queue> queue)
+           std::shared_ptr<Queue> queue, const Sharing& sharing)
     : kind_(kind), n_(n), c_(c), parameter_(parameter), threads_(threads),
       y_(queue, static_cast<index_t>(y.size())),
-      weights_(queue, static_cast<index_t>(weights.size())), steps_(std::move(queue), threads) {
+      weights_(queue, static_cast<index_t>(weights.size())),
+      steps_(std::move(queue), threads, sharing) {
     std::copy(y.begin(), y.end(), y_.mirror());
     std::copy(weights.begin(), weights.end(), weights_.mirror());
     y_.send(), weights_.send();
 }
 
 double Loss::typical_curvature() const {
+    const double n = over_samples(static_cast<double>(n_));
     double mean = 1;
     if (weights_.size() > 0) {
         mean = 0;
-        for (index_t j = 0; j < n_; ++j) mean += weight(j) / static_cast<double>(n_);
+        for (index_t j = 0; j < n_; ++j) mean += weight(j) / n;
+        mean = over_samples(mean);
     }
     switch (kind_) {
     case LossKind::logistic:
@@ -53,7 +56,8 @@ double Loss::typical_curvature() const {
     case LossKind::quantile: {
         double spread = 0; // |l'| over the size of the targets
         for (index_t i = 0; i < size(); ++i)
-            spread += std::abs(y()[i]) / static_cast<double>(size());
+            spread += std::abs(y()[i]) / (n * static_cast<double>(c_));
+        spread = over_samples(spread);
         return spread > 0 ? 0.4 * mean / spread : mean;
     }
     default:

@@ -20,9 +20,9 @@ class Loss {
     // `parameter`: the corner of huber, the level of quantile. Weights may be empty (all one).
     Loss(LossKind kind, index_t n, index_t c, const std::vector<double>& y,
          const std::vector<double>& weights, double parameter, int threads,
-         std::shared_ptr<Queue> queue = make_queue());
+         std::shared_ptr<Queue> queue = make_queue(), const Sharing& sharing = {});
 
-    // z, t, r, h: where the kernels run.
+    // z, t, r, h: where the kernels run; of the rank's samples, but values are those of all.
     double value(const double* z) const;
     void gradient(const double* z, double* t) const; // t in dL(z)
     double conjugate(const double* t) const;
@@ -42,6 +42,10 @@ class Loss {
     AdmmSteps& steps() const { return steps_; }
 
   private:
+    double over_samples(double x) const { // the sum over the ranks that share them
+        sum_over_ranks(steps_.sharing().samples, &x, 1);
+        return x;
+    }
     template <class F> double sum_rows(F f) const;
 
     LossKind kind_;

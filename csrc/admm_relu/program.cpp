@@ -10,17 +10,21 @@ Program::Program(const ProgramShape& s, const double* x, const double* gates, Lo
                  const std::vector<double>& radius)
     : shape(s), loss(std::move(l)),
       robust(s.robust ? std::make_unique<RobustLoss>(loss, s.n, s.d, x, radius, threads) : nullptr),
-      ones(static_cast<std::size_t>(s.robust ? s.n : 0), 1.0), steps(loss.steps().queue(), threads),
+      ones(static_cast<std::size_t>(s.robust ? s.n : 0), 1.0),
+      steps(loss.steps().queue(), threads, loss.steps().sharing()),
       kernel_x(steps.queue(), x, checked_product(s.n, s.d)),
       kernel_gates(steps.queue(), gates, checked_product(s.n_gates, s.n)),
       design(s.n, s.robust ? 1 : s.d, s.n_gates, s.outputs(),
-             s.robust ? ones.data() : kernel_x.data(), kernel_gates.data(), threads, steps.queue()),
+             s.robust ? ones.data() : kernel_x.data(), kernel_gates.data(), threads, steps.queue(),
+             steps.sharing()),
       x_(x), gates_(gates), threads_(threads), radius_(radius), dual_sets_(s.blocks()),
       work_(steps.queue(), s.size()), projected_(steps.queue(), s.size()),
       turned_(steps.queue(), s.robust ? s.size() : 0), norm_(steps.queue(), s.blocks()),
       scaled_(steps.queue(), s.dual_size()) {
     FASTOPT_REQUIRE(!s.robust || kernels_on_host(),
                     "robust_eps runs on the CPU only: use device='cpu'");
+    FASTOPT_REQUIRE(!steps.sharing().comm() || kernels_on_host(),
+                    "comm runs on the CPU only: use device='cpu'");
 }
 
 double Program::value(const double* z) const { return robust ? robust->value(z) : loss.value(z); }
@@ -33,9 +37,9 @@ double Program::conjugate(const double* t) const {
 
 ConeProjector& Program::cones() {
     if (!cones_)
-        cones_ =
-            std::make_unique<ConeProjector>(shape.n, shape.d, shape.n_gates, kernel_x.data(),
-                                            kernel_gates.data(), threads_, radius_, steps.queue());
+        cones_ = std::make_unique<ConeProjector>(shape.n, shape.d, shape.n_gates, kernel_x.data(),
+                                                 kernel_gates.data(), threads_, radius_,
+                                                 steps.queue(), steps.sharing());
     return *cones_;
 }
 
@@ -67,7 +71,9 @@ void Program::pull_back(const double* t, double* g) {
 }
 
 double Program::penalty(const double* v) {
-    return steps.sum_of_norms(shape.blocks(), shape.width(), v);
+    double sum = steps.sum_of_norms(shape.blocks(), shape.width(), v);
+    sum_over_ranks(sharing().weights, &sum, 1);
+    return sum;
 }
 
 double Program::objective(const double* v, double beta, double* z) {
@@ -81,13 +87,13 @@ double Program::dual_norm(const double* t, double level) {
     pull_back(t, w);
     steps.scale(shape.size(), -1, w, w);
     cones().project(shape.blocks(), w, level, dual_sets_, projected_.data(), norm_.data());
-    return steps.largest(shape.blocks(), norm_.data());
+    return max_over_ranks(sharing().weights, steps.largest(shape.blocks(), norm_.data()));
 }
 
 double Program::gated_dual_norm(const double* t) {
     pull_back(t, work_.data());
     steps.block_norms(shape.blocks(), shape.width(), work_.data(), norm_.data());
-    return steps.largest(shape.blocks(), norm_.data());
+    return max_over_ranks(sharing().weights, steps.largest(shape.blocks(), norm_.data()));
 }
 
 double Program::beta_max() {
@@ -114,8 +120,9 @@ double Program::dual_of_norm(const double* t, double beta, double norm) {
     };
     double tau = most;
     if (parabola) { // -tau^2/2 ||t||^2 - tau t'y is a parabola
-        const double ty = steps.dot(m, t, loss.targets().data()), tt = steps.dot(m, t, t);
-        if (tt > 0) tau = std::min(most, std::max(0.0, -ty / tt));
+        double dots[] = {steps.dot(m, t, loss.targets().data()), steps.dot(m, t, t)};
+        sum_over_ranks(sharing().samples, dots, 2);
+        if (dots[1] > 0) tau = std::min(most, std::max(0.0, -dots[0] / dots[1]));
     }
     double value = value_at(tau);
     // Between 0 and the largest feasible multiple the bound is concave in tau.
@@ -131,7 +138,8 @@ double Program::dual_of_norm(const double* t, double beta, double norm) {
 }
 
 double Program::violation(const double* v) {
-    return shape.cone ? cones().worst_violation(shape.blocks(), v) : 0;
+    return shape.cone ? max_over_ranks(sharing().comm(), cones().worst_violation(shape.blocks(), v))
+                      : 0;
 }
 
 void Program::make_feasible(double* w) {

@@ -24,12 +24,15 @@ struct ProgramShape {
     int signs = 2;               // v and w, or v alone
     bool single_columns = false; // blocks of one column each (then n_gates = 1)
     bool robust = false;         // against perturbed samples: predictions are slopes (robust.hpp)
+    index_t all_n = 0, all_gates = 0; // of all ranks, where n or n_gates is a rank's share; else 0
 
+    index_t samples() const { return all_n > 0 ? all_n : n; }
     index_t width() const { return single_columns ? 1 : d; }
     index_t outputs() const { return robust ? d : c; }
     index_t predictions() const { return outputs() * n; }
     index_t dual_size() const { return predictions() + (robust ? 2 * n : 0); }
     index_t half() const { return c * n_gates * d; }
+    index_t all_half() const { return c * (all_gates > 0 ? all_gates : n_gates) * d; }
     index_t size() const { return signs * half(); }
     index_t blocks() const { return size() / width(); }
 };
@@ -37,11 +40,12 @@ struct ProgramShape {
 class Program {
   public:
     // Keeps the host's pointers: X (n x d), gates D (P x n). `radius` (d): of a robust program,
-    // else empty; on the CPU only. It lives in the queue of its loss.
+    // else empty; on the CPU only. It lives in the queue of its loss, and is shared by its ranks.
     Program(const ProgramShape& shape, const double* x, const double* gates, Loss loss, int threads,
             const std::vector<double>& radius = {});
 
-    // Arrays are where the kernels run.
+    // Arrays are where the kernels run: of the rank's gates and samples. Numbers that are returned
+    // are those of the whole program, the same on all ranks.
     double value(const double* z) const;             // L(z)
     void gradient(const double* z, double* t) const; // a dual point in dL(z)
     double conjugate(const double* t) const;         // L*(t)
@@ -76,6 +80,7 @@ class Program {
     // The active rows of the last dual norm, one set for each block: where the next one starts.
     ActiveSets& dual_sets() { return dual_sets_; }
     int threads() const { return threads_; }
+    const Sharing& sharing() const { return steps.sharing(); }
     const double* x() const { return x_; } // the host's
     const double* gates() const { return gates_; }
 

@@ -70,7 +70,7 @@ template <class T> struct SplittingSolver<T>::State {
     void watch() {
         const std::uint64_t now =
             steps.signature(program.shape.blocks(), norm.data(), beta / rv, sets);
-        settled = now == signature ? settled + 1 : 0;
+        settled = any_rank(program.sharing().weights, now != signature) ? 0 : settled + 1;
         signature = now;
     }
 
@@ -122,7 +122,9 @@ template <class T> struct SplittingSolver<T>::State {
         double columns = 0;
         for (index_t b = 0; b < s.blocks(); ++b)
             if (length[b] > beta / rv) columns += w - (rows.empty() ? 0 : rows[b]);
-        const double n = s.n, face = columns / s.c, iteration = n * (8.0 * s.half() / s.c + 2 * n);
+        sum_over_ranks(program.sharing().weights, &columns, 1);
+        const double n = s.samples(), face = columns / s.c;
+        const double iteration = n * (8.0 * s.all_half() / s.c + 2 * n);
         return face * face * (n + face / 3) / iteration;
     }
 
@@ -189,6 +191,16 @@ template <class T> struct SplittingSolver<T>::State {
         if (split) steps.add_multiplier(split, rz, fz.data(), theta.data(), r.data() + size);
     }
 
+    // Of the whole program, given those of the part that a rank has of a shared array.
+    static AdmmSteps::Distances over_ranks(Communicator* comm, AdmmSteps::Distances own) {
+        double* lengths[] = {&own.length, &own.from_state, &own.from_last, &own.from_y};
+        double squares[4];
+        for (int i = 0; comm && i < 4; ++i) squares[i] = *lengths[i] * *lengths[i];
+        sum_over_ranks(comm, squares, 4);
+        for (int i = 0; comm && i < 4; ++i) *lengths[i] = std::sqrt(squares[i]);
+        return own;
+    }
+
     // Balances the penalty of one split: a state, its prox x and its projection y, given their
     // distances. Returns the factor for rho, 1 for none.
     static double rebalance(const AdmmSteps::Distances& x) {
@@ -212,8 +224,9 @@ SplittingSolver<T>::SplittingSolver(Program& program, index_t max_dense) : progr
         x_ = steps.array<T>(s.n * d), gates_ = steps.array<T>(s.n_gates * s.n);
         steps.convert(s.n * d, x, x_.data());
         steps.convert(s.n_gates * s.n, program.kernel_gates.data(), gates_.data());
-        design_ = std::make_unique<Design<T>>(s.n, d, s.n_gates, s.outputs(), x_.data(),
-                                              gates_.data(), program.threads(), steps.queue());
+        design_ =
+            std::make_unique<Design<T>>(s.n, d, s.n_gates, s.outputs(), x_.data(), gates_.data(),
+                                        program.threads(), steps.queue(), steps.sharing());
         graph_ = std::make_unique<GraphProjection<T>>(*design_, s.signs, max_dense);
     } else {
         graph_ = std::make_unique<GraphProjection<T>>(program.design, s.signs, max_dense);
@@ -225,7 +238,8 @@ template <class T> SplittingSolver<T>::~SplittingSolver() = default;
 template <class T>
 AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const double* warm,
                                      AdmmMonitor& monitor) {
-    const Clock clock(o.maxtime);
+    const Sharing& sharing = program_.sharing();
+    const Clock clock(o.maxtime, sharing.comm());
     const bool squared = program_.loss.kind() == LossKind::squared && !program_.robust;
     const ProgramShape& shape = program_.shape;
     GraphProjection<T>& graph = *graph_;
@@ -269,6 +283,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
     double norm2_x = 0;
     for (index_t j = 0; j < shape.n; ++j)
         norm2_x += dot(shape.d, program_.x() + j * shape.d, program_.x() + j * shape.d);
+    sum_over_ranks(sharing.samples, &norm2_x, 1);
     s.rz = squared ? 1 : program_.loss.typical_curvature();
     s.rv = o.rho > 0 ? o.rho : 20 * s.rz * norm2_x / shape.d * beta / result.beta_max;
     if (program_.robust) s.rz *= norm2_x / (shape.n * shape.d); // slopes instead of values
@@ -277,7 +292,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
     if (o.rho <= 0 && o.rho_start > 0) s.rv = o.rho_start;
 
     Anderson<T> anderson(size, s.split, std::max<index_t>(o.memory, 1), program_.threads(),
-                         steps.queue());
+                         steps.queue(), sharing);
     if (squared) {
         steps.convert(m, program_.loss.targets().data(), s.target.data());
         graph.fix_target(s.target.data());
@@ -320,7 +335,8 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
                         s.rn.data() + size);
 
         const auto of_v =
-            steps.distances(size, s.r64.data(), s.v.data(), s.v_prev.data(), s.u.data());
+            s.over_ranks(sharing.weights, steps.distances(size, s.r64.data(), s.v.data(),
+                                                          s.v_prev.data(), s.u.data()));
         const double off = of_v.from_y;
         primal = of_v.length > 0 ? off / of_v.length : unlimited;
         dual = of_v.from_last / std::max(of_v.from_state, 1e-300);
@@ -346,7 +362,8 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         if (check || polished) record(k + 1);
         if (!std::isfinite(off)) return finish(Status::not_finite, k + 1);
         if (monitor.wanted() &&
-            monitor.stop({k + 1, size, s.best.fetch(), s.best_fun, s.best_dual, primal, dual}))
+            any_rank(sharing.comm(), monitor.stop({k + 1, size, s.best.fetch(), s.best_fun,
+                                                   s.best_dual, primal, dual})))
             return finish(Status::stopped_by_callback, k + 1);
         if (s.certified()) return finish(Status::converged, k + 1);
         if (clock.over()) return finish(Status::maxtime, k + 1);
@@ -358,8 +375,9 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         if (rebalancing) {
             fv = s.rebalance(of_v);
             if (!squared)
-                fz = s.rebalance(steps.distances(m, s.r64.data() + size, s.z.data(),
-                                                 s.z_prev.data(), s.zeta.data()));
+                fz = s.rebalance(s.over_ranks(sharing.samples,
+                                              steps.distances(m, s.r64.data() + size, s.z.data(),
+                                                              s.z_prev.data(), s.zeta.data())));
         }
         steps.copy(size, s.v.data(), s.v_prev.data());
         if (!squared) steps.copy(m, s.z.data(), s.z_prev.data());

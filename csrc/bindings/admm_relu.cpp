@@ -8,6 +8,7 @@
 
 #include "admm_relu/gates.hpp"
 #include "admm_relu/program.hpp"
+#include "bindings/communicator.hpp"
 #include "bindings/monitor.hpp"
 #include "core/clock.hpp"
 #include "core/parallel.hpp"
@@ -59,8 +60,10 @@ class PyProgram {
     PyProgram(Rows<double> x, Rows<double> gates, const Rows<double>& y,
               const std::optional<Rows<double>>& weights, const std::string& loss, double parameter,
               bool cone, int signs, bool single_columns, const std::optional<Rows<double>>& radius,
-              int threads)
+              int threads, const py::object& ranks, const std::string& shard)
         : x_(std::move(x)), gates_(std::move(gates)) {
+        FASTOPT_REQUIRE(shard == "gates" || shard == "samples",
+                        "shard must be 'gates' or 'samples', got '" + shard + "'");
         FASTOPT_REQUIRE(x_.ndim() == 2 && gates_.ndim() == 2 && y.ndim() == 2,
                         "X, gates and Y must have two dimensions");
         ProgramShape shape;
@@ -78,6 +81,16 @@ class PyProgram {
         shape.robust = radius.has_value();
         std::vector<double> reach = radius ? vector_of(*radius) : std::vector<double>();
         const LossKind kind = loss_kind(loss);
+        Sharing sharing;
+        if (!ranks.is_none()) {
+            FASTOPT_REQUIRE(!shape.robust, "ranks cannot share a robust program");
+            ranks_ = std::make_unique<PyCommunicator>(ranks);
+            const bool of_gates = shard == "gates";
+            (of_gates ? sharing.weights : sharing.samples) = ranks_.get();
+            double all = static_cast<double>(of_gates ? shape.n_gates : shape.n);
+            ranks_->allreduce(&all, 1);
+            (of_gates ? shape.all_gates : shape.all_n) = static_cast<index_t>(all);
+        }
         if (shape.robust) {
             FASTOPT_REQUIRE(radius->size() == shape.d, "radius must have d entries");
             FASTOPT_REQUIRE(shape.c == 1 && cone, "a robust program has one output and cones");
@@ -88,7 +101,7 @@ class PyProgram {
         program_ = interruptible([&] {
             Loss l(kind, shape.n, shape.c, vector_of(y),
                    weights ? vector_of(*weights) : std::vector<double>(), parameter, threads,
-                   make_queue());
+                   make_queue(), sharing);
             return std::make_unique<Program>(shape, x_.data(), gates_.data(), std::move(l), threads,
                                              reach);
         });
@@ -260,6 +273,7 @@ class PyProgram {
     }
 
     Rows<double> x_, gates_;
+    std::unique_ptr<PyCommunicator> ranks_; // that share the program
     std::unique_ptr<Program> program_;
     std::unique_ptr<SplittingSolver<double>> double_;
     std::unique_ptr<SplittingSolver<float>> single_;
@@ -298,10 +312,11 @@ void bind_admm_relu(py::module_& m) {
     py::class_<PyProgram>(m, "ReluProgram", py::module_local())
         .def(py::init<Rows<double>, Rows<double>, const Rows<double>&,
                       const std::optional<Rows<double>>&, const std::string&, double, bool, int,
-                      bool, const std::optional<Rows<double>>&, int>(),
+                      bool, const std::optional<Rows<double>>&, int, const py::object&,
+                      const std::string&>(),
              "X"_a, "gates"_a, "Y"_a, "weights"_a = py::none(), "loss"_a = "squared",
              "parameter"_a = 1.0, "cone"_a = true, "signs"_a = 2, "single_columns"_a = false,
-             "radius"_a = py::none(), "threads"_a = 0)
+             "radius"_a = py::none(), "threads"_a = 0, "ranks"_a = py::none(), "shard"_a = "gates")
         .def("solve", &PyProgram::solve, "method"_a, "beta"_a, "dtype"_a, "options"_a,
              "warm"_a = py::none(), "monitor"_a = py::none())
         .def("beta_max", &PyProgram::beta_max, "cones"_a = true)
@@ -318,16 +333,19 @@ void bind_admm_relu(py::module_& m) {
     m.def(
         "sample_gates",
         [](const Rows<double>& x, index_t n_gates, std::uint32_t k0, std::uint32_t k1,
-           std::uint32_t stream, const std::optional<Rows<double>>& known, int threads) {
+           std::uint32_t stream, const std::optional<Rows<double>>& known, int threads,
+           const py::object& ranks) {
             const auto old = known ? vector_of(*known) : std::vector<double>();
+            std::unique_ptr<PyCommunicator> comm;
+            if (!ranks.is_none()) comm = std::make_unique<PyCommunicator>(ranks);
             const auto gates = interruptible([&] {
                 return sample_gates(x.shape(0), x.shape(1), x.data(), n_gates, {k0, k1}, stream,
-                                    old, threads);
+                                    old, threads, comm.get());
             });
             return matrix(gates, x.shape(1));
         },
         "X"_a, "n_gates"_a, "key0"_a, "key1"_a, "stream"_a = 0, "known"_a = py::none(),
-        "threads"_a = 0);
+        "threads"_a = 0, "ranks"_a = py::none());
     m.def(
         "gate_patterns",
         [](const Rows<double>& x, const Rows<double>& gates, int threads) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "bindings/communicator.hpp"
 #include "bindings/monitor.hpp"
 #include "cbo/cbo.hpp"
 #include "cbo/native_objective.hpp"
@@ -219,7 +220,7 @@ py::dict run(const AnyObjective& any, const PyOptions& options, const Rows<doubl
              const Rows<double>& upper, const std::optional<Rows<bool>>& integrality,
              const std::optional<Rows<double>>& init, const std::optional<Rows<double>>& x0,
              const py::object& monitor, const py::object& local_search, const py::object& gradient,
-             const std::optional<py::dict>& state, const py::object& poll) {
+             const std::optional<py::dict>& state, const py::object& poll, const py::object& comm) {
     const index_t d = lower.size();
     CboProblem<T> problem;
     const auto objective = any.make<T>(d, options.threads);
@@ -256,6 +257,8 @@ py::dict run(const AnyObjective& any, const PyOptions& options, const Rows<doubl
         return answer[3].cast<index_t>();
     };
     if (!local_search.is_none()) problem.local_search = &search;
+    std::optional<PyCommunicator> ranks;
+    if (!comm.is_none()) problem.comm = &ranks.emplace(comm);
     std::optional<Snapshot> resume;
     if (state) resume = to_snapshot(*state);
 
@@ -274,6 +277,7 @@ py::dict run(const AnyObjective& any, const PyOptions& options, const Rows<doubl
     out["nit"] = result.nit;
     out["nfev"] = result.nfev;
     out["population"] = share(result.population, {result.population.size() / d, d});
+    out["first_row"] = result.first_row;
     out["population_energies"] = share(result.energies, {result.energies.size()});
     out["weights"] = share(result.weights, {result.weights.size()});
     out["consensus"] = copy_of(result.consensus);
@@ -368,17 +372,17 @@ void bind_cbo(py::module_& m) {
            const Rows<double>& upper, const std::optional<Rows<bool>>& integrality,
            const std::optional<Rows<double>>& init, const std::optional<Rows<double>>& x0,
            const py::object& monitor, const py::object& local_search, const py::object& gradient,
-           const std::optional<py::dict>& state, const py::object& poll) {
+           const std::optional<py::dict>& state, const py::object& poll, const py::object& comm) {
             FASTOPT_REQUIRE(o.dtype == "float64" || o.dtype == "float32",
                             "dtype must be 'float64' or 'float32', got '" + o.dtype + "'");
             const auto solve = o.dtype == "float64" ? &run<double> : &run<float>;
             return solve(objective, o, lower, upper, integrality, init, x0, monitor, local_search,
-                         gradient, state, poll);
+                         gradient, state, poll, comm);
         },
         "objective"_a, "options"_a, "lower"_a, "upper"_a, py::kw_only(),
         "integrality"_a = py::none(), "init"_a = py::none(), "x0"_a = py::none(),
         "monitor"_a = py::none(), "local_search"_a = py::none(), "gradient"_a = py::none(),
-        "state"_a = py::none(), "poll"_a = py::none());
+        "state"_a = py::none(), "poll"_a = py::none(), "comm"_a = py::none());
 }
 
 } // namespace fastopt

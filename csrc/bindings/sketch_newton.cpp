@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "bindings/communicator.hpp"
 #include "bindings/monitor.hpp"
 #include "core/parallel.hpp"
 #include "sketch_newton/glm.hpp"
@@ -66,6 +67,7 @@ struct PyMatrix {
     bool single = false;
     DataMatrix<double> f64;
     DataMatrix<float> f32;
+    std::unique_ptr<PyCommunicator> ranks; // that have the other rows
     index_t rows() const { return single ? f32.rows : f64.rows; }
     index_t cols() const { return single ? f32.cols : f64.cols; }
 };
@@ -73,7 +75,7 @@ struct PyMatrix {
 template <class T> void fill_dense(PyMatrix& out, DataMatrix<T>& view, const py::array& a) {
     const auto rows = Rows<T>::ensure(a);
     if (!rows) throw py::error_already_set();
-    view = {rows.shape(0), rows.shape(1), rows.data(), nullptr, nullptr};
+    view = {rows.shape(0), rows.shape(1), rows.data(), nullptr, nullptr, {}};
     out.values = rows;
 }
 
@@ -90,7 +92,7 @@ void fill_csr(PyMatrix& out, DataMatrix<T>& view, const py::array& data,
               const Rows<std::int32_t>& indices, const Rows<std::int64_t>& indptr, index_t cols) {
     const auto entries = Rows<T>::ensure(data);
     if (!entries) throw py::error_already_set();
-    view = {indptr.size() - 1, cols, entries.data(), indptr.data(), indices.data()};
+    view = {indptr.size() - 1, cols, entries.data(), indptr.data(), indices.data(), {}};
     out.values = entries, out.indices = indices, out.indptr = indptr;
 }
 
@@ -118,6 +120,22 @@ std::shared_ptr<PyMatrix> csr_matrix(const py::array& data, const Rows<std::int3
 const DataMatrix<double>& in_double(const PyMatrix& a) {
     FASTOPT_REQUIRE(!a.single, "A must be float64 here");
     return a.f64;
+}
+
+// Makes the rows a rank's own of the matrix of all ranks, in their order. A collective call.
+void join_ranks(PyMatrix& a, py::object ranks) {
+    const DataMatrix<double>& d = in_double(a);
+    a.ranks = std::make_unique<PyCommunicator>(std::move(ranks));
+    const double own[] = {static_cast<double>(d.rows), static_cast<double>(d.entries())};
+    std::vector<double> all(static_cast<std::size_t>(2 * a.ranks->size()));
+    a.ranks->allgather(own, 2, all.data());
+    RowsOfRanks whole{a.ranks.get()};
+    for (int rank = 0; rank < a.ranks->size(); ++rank) {
+        if (rank < a.ranks->rank()) whole.first += static_cast<index_t>(all[2 * rank]);
+        whole.rows += static_cast<index_t>(all[2 * rank]);
+        whole.entries += static_cast<index_t>(all[2 * rank + 1]);
+    }
+    a.f64.whole = whole;
 }
 
 struct SketchArguments {
@@ -308,6 +326,9 @@ py::dict run_newton(const py::object& functions, const Rows<double>& x0, index_t
     o.maxtime = get("maxtime").cast<double>();
     o.scale = get("scale").cast<bool>(), o.record_history = get("record_history").cast<bool>();
     o.second_order = get("second_order").cast<bool>();
+    std::unique_ptr<PyCommunicator> ranks;
+    if (!get("ranks").is_none()) ranks = std::make_unique<PyCommunicator>(get("ranks"));
+    o.comm = ranks.get();
 
     PyFunctions problem(functions, x0.size(), m, o.kkt.threads);
     PyNewtonMonitor watch(monitor);
@@ -398,6 +419,7 @@ void bind_sketch_newton(py::module_& m) {
     py::class_<PyMatrix, std::shared_ptr<PyMatrix>>(m, "Matrix")
         .def(py::init(&dense_matrix), "A"_a)
         .def(py::init(&csr_matrix), "data"_a, "indices"_a, "indptr"_a, "cols"_a)
+        .def("join_ranks", &join_ranks, "ranks"_a)
         .def_property_readonly("shape",
                                [](const PyMatrix& a) { return py::make_tuple(a.rows(), a.cols()); })
         .def(

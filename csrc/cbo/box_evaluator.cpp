@@ -24,7 +24,7 @@ double standard_deviation(const std::vector<double>& values) {
 
 template <class T>
 BoxEvaluator<T>::BoxEvaluator(const CboProblem<T>& problem, const CboOptions& options)
-    : problem_(problem), options_(options), best_x_(problem.lower) {
+    : problem_(problem), options_(options), shares_(problem.comm), best_x_(problem.lower) {
     for (index_t k = 0; k < problem.dim(); ++k) {
         double lo = problem.lower[k], hi = problem.upper[k];
         const bool integer = !problem.integer.empty() && problem.integer[k];
@@ -106,7 +106,7 @@ template <class T> index_t BoxEvaluator<T>::evaluate(const double* u, index_t n,
         if (static_cast<index_t>(violations_.size()) < n) violations_.resize(n);
         v = violations_.data();
     }
-    problem_.objective->evaluate(preserves ? points_.data() : given_.data(), n, f, v);
+    shares_.evaluate(*problem_.objective, preserves ? points_.data() : given_.data(), n, d, f, v);
     nfev_ += n;
     for (index_t i = 0; i < n; ++i) {
         if (std::isnan(f[i])) f[i] = no_limit;

@@ -8,6 +8,7 @@
 
 #include "cbo/cbo.hpp"
 #include "cbo/hybrid.hpp"
+#include "cbo/shares.hpp"
 
 namespace fastopt {
 
@@ -52,6 +53,7 @@ template <class T> class BoxEvaluator {
     std::vector<T> points_, given_;
     std::vector<double> violations_, consensus_;
     index_t nfev_ = 0;
+    const Shares shares_; // each rank evaluates its part of the points; all else is the same there
     std::vector<double> best_x_;
     double best_f_ = no_limit, best_v_ = no_limit;
 };

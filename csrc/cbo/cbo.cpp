@@ -42,7 +42,7 @@ void load_iteration(Load& load, index_t& k) {
 template <class T>
 CboResult<T> run_ensemble(const CboProblem<T>& problem, const CboOptions& o,
                           const Snapshot* resume) {
-    const Clock clock(o.maxtime);
+    const Clock clock(o.maxtime, problem.comm);
     Ensemble<T> s(problem, o); // every buffer
     History history;
     index_t k = 0;
@@ -101,7 +101,7 @@ CboResult<T> run_ensemble(const CboProblem<T>& problem, const CboOptions& o,
 // the evaluator below it knows the user's box, values, budget and best point.
 template <class T>
 CboResult<T> run_hybrid(const CboProblem<T>& problem, const CboOptions& o, const Snapshot* resume) {
-    const Clock clock(o.maxtime);
+    const Clock clock(o.maxtime, problem.comm);
     BoxEvaluator<T> box(problem, o);
     Hybrid hybrid(box.free_dim(), box.hybrid_options());
     History history;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/buffer.hpp"
+#include "core/communicator.hpp"
 #include "core/interfaces.hpp"
 #include "core/philox.hpp"
 #include "core/snapshot.hpp"
@@ -83,6 +84,7 @@ template <class T> struct CboProblem {
     const T* init = nullptr;                  // n_particles rows, or nullptr for Latin hypercube
     bool random_init = false;                 // uniform instead of Latin hypercube
     std::vector<double> x0;                   // empty, or the first particle
+    Communicator* comm = nullptr; // the other ranks, which solve the same problem; or nullptr
 
     index_t dim() const { return static_cast<index_t>(lower.size()); }
 };
@@ -104,7 +106,8 @@ template <class T> struct CboResult {
     std::vector<double> x;
     double fun = no_limit, violation = 0;
     index_t nit = 0, nfev = 0;
-    Buffer<T> population; // N x d
+    Buffer<T> population; // N x d, or the rows from first_row on that this rank holds
+    index_t first_row = 0;
     Buffer<double> energies;
     Buffer<double> weights;
     std::vector<double> consensus;
@@ -112,7 +115,9 @@ template <class T> struct CboResult {
 };
 
 // Runs until a stopping rule holds. `resume` continues a run that was interrupted with the same
-// problem and options, with the same bits.
+// problem and options, with the same bits, on any number of ranks. With `comm` the ranks must give
+// the same problem and options, and monitors that answer the same; results are the same but for
+// the population's rows. All ranks ask for a snapshot together, and rank 0 gets it.
 template <class T>
 CboResult<T> solve_cbo(const CboProblem<T>& problem, const CboOptions& options,
                        const Snapshot* resume = nullptr);

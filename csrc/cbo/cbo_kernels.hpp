@@ -19,6 +19,7 @@ template <class T> struct Move {
     const T* best = nullptr;     // y, with memory
     const T* gradient = nullptr; // g, with gradient drift
     const index_t* rows = nullptr;
+    index_t first = 0; // the particle of row 0: its noise is the same wherever it is stored
     T drift = 0, diffusion = 0, truncation = 0;
     T memory_drift = 0, memory_diffusion = 0, gradient_weight = 0;
     const T* lower = nullptr; // d bounds, perhaps infinite

@@ -27,10 +27,11 @@ static double squared_distance(const T* FASTOPT_RESTRICT a, const T* FASTOPT_RES
 }
 
 // Calls f(particle, first coordinate, count, position of its noise) for tiles of particles, after
-// `fill` has made the noise of those coordinates: fill(flat index, count, position).
+// `fill` has made the noise of those coordinates: fill(flat index, count, position). Row 0 is
+// particle `particle`.
 template <class Fill, class Visit>
-[[gnu::always_inline]] inline void for_noise_tiles(const index_t* rows, index_t d, index_t r0,
-                                                   index_t r1, Fill fill, Visit visit) {
+[[gnu::always_inline]] inline void for_noise_tiles(const index_t* rows, index_t particle, index_t d,
+                                                   index_t r0, index_t r1, Fill fill, Visit visit) {
     const index_t width = d < noise_tile ? d : noise_tile;
     const index_t height = rows ? 1 : noise_tile / width;
     for (index_t r = r0; r < r1; r += height) {
@@ -38,7 +39,7 @@ template <class Fill, class Visit>
         for (index_t k = 0; k < d; k += width) {
             const index_t n = d - k < width ? d - k : width;
             const index_t first = rows ? rows[r] : r;
-            fill(static_cast<std::uint64_t>(first * d + k), count * n, 0);
+            fill(static_cast<std::uint64_t>((particle + first) * d + k), count * n, 0);
             for (index_t j = 0; j < count; ++j) visit(first + j, k, n, j * n);
         }
     }
@@ -56,7 +57,7 @@ static void move_rows(const Move<T>& m, index_t r0, index_t r1) {
     const DriftDiffusion<T, isotropic> personal{m.memory_drift, m.memory_diffusion, m.truncation};
     T to_center = 0, to_best = 0;
     for_noise_tiles(
-        m.rows, m.d, r0, r1,
+        m.rows, m.first, m.d, r0, r1,
         [&](std::uint64_t first, index_t count, index_t) {
             fill<NormalF32>(xi, first, count, m.draw);
             if constexpr (memory) fill<NormalF32>(zeta, first, count, second);
@@ -123,7 +124,7 @@ template <class T> static void move_along(const Move<T>& m, const T* eta, index_
 template <class T> static void hop(const Move<T>& m, const T* step, index_t r0, index_t r1) {
     alignas(64) float xi[noise_tile];
     for_noise_tiles(
-        m.rows, m.d, r0, r1,
+        m.rows, m.first, m.d, r0, r1,
         [&](std::uint64_t first, index_t count, index_t) {
             fill<NormalF32>(xi, first, count, m.draw);
         },

@@ -16,17 +16,15 @@ namespace {
 
 #include "cbo/cbo_functors.inl"
 
-constexpr index_t block_coordinates = 16384; // the size of a block of work, in coordinates
-constexpr index_t block_least_rows = 64;     // keeps the partial sums small beside the particles
+constexpr index_t tile_rows = 64; // of correlated noise
 
 } // namespace
 
 template <class T>
 CboSteps<T>::CboSteps(std::shared_ptr<Queue> queue, index_t n, index_t d, int threads)
-    : queue_(std::move(queue)), n_(n), d_(d), threads_(threads),
-      block_rows_(std::max(block_least_rows, block_coordinates / d)) {
+    : queue_(std::move(queue)), n_(n), d_(d), threads_(threads), block_rows_(rows_of_block(d)) {
     const index_t n_blocks = (n + block_rows_ - 1) / block_rows_;
-    partial_ = Array<double>(queue_, checked_product(n_blocks, d + 1));
+    partial_ = Array<double>(queue_, checked_product(n_blocks + 1, d + 1)); // and their total
 }
 
 template <class T> template <class F> void CboSteps<T>::for_rows(index_t rows, F f) const {
@@ -113,16 +111,16 @@ void CboSteps<T>::gibbs(const double* e, index_t n, double alpha, double e_min, 
 
 template <class T>
 void CboSteps<T>::weighted_mean(const T* x, const index_t* rows, index_t n, const double* w,
-                                double* c) {
+                                const Shares& shares, double* c) {
     const index_t n_blocks = (n + block_rows_ - 1) / block_rows_;
     double* partial = partial_.data();
     std::fill(partial, partial + n_blocks * (d_ + 1), 0.0);
     for_rows(n, [&](index_t b, index_t r0, index_t r1) {
         cbo_kernels<T>().weighted_sum(w, x, rows, d_, r0, r1, partial + b * (d_ + 1));
     });
-    for (index_t b = 1; b < n_blocks; ++b)
-        for (index_t k = 0; k <= d_; ++k) partial[k] += partial[b * (d_ + 1) + k];
-    for (index_t k = 0; k < d_; ++k) c[k] = partial[1 + k] / partial[0];
+    double* sums = partial + n_blocks * (d_ + 1);
+    shares.add_blocks(partial, n_blocks, d_ + 1, sums);
+    for (index_t k = 0; k < d_; ++k) c[k] = sums[1 + k] / sums[0];
 }
 
 template <class T> void CboSteps<T>::move(const Move<T>& m, index_t n) {
@@ -134,7 +132,7 @@ template <class T> void CboSteps<T>::hop(const Move<T>& m, const T* step, index_
 }
 
 template <class T> void CboSteps<T>::correlated_move(const Move<T>& m, const T* factor, index_t n) {
-    const index_t tile = block_least_rows;
+    const index_t tile = tile_rows;
     for_rows(n, [&](index_t, index_t first, index_t last) {
         Buffer<T> xi(tile * d_), eta(tile * d_);
         for (index_t r = first; r < last; r += tile) {
@@ -151,7 +149,7 @@ template <class T>
 void CboSteps<T>::covariance(const double* w, const T* x, const T* c, index_t n,
                              T* lower_triangle) {
     // Partial sums would cost d^2 numbers a block, so the rows go through one tile after another.
-    const index_t tile = std::min(n, block_least_rows * 4);
+    const index_t tile = std::min(n, tile_rows * 4);
     Buffer<T> rows(tile * d_);
     std::fill(lower_triangle, lower_triangle + d_ * d_, T(0));
     for (index_t r = 0; r < n; r += tile) {

@@ -12,8 +12,16 @@
 
 #include "backend/queue.hpp"
 #include "cbo/cbo_kernels.hpp"
+#include "cbo/shares.hpp"
 
 namespace fastopt {
+
+// Rows of one partial sum, on every backend: they decide who adds first.
+inline index_t rows_of_block(index_t d) {
+    constexpr index_t coordinates = 16384; // of a block of work
+    constexpr index_t least = 64;          // keeps the partial sums small beside the particles
+    return std::max(least, coordinates / d);
+}
 
 template <class T> class CboSteps {
   public:
@@ -47,8 +55,9 @@ template <class T> class CboSteps {
     // alpha with (sum w)^2 / sum w^2 = target, searched from the last one.
     double choose_alpha(const double* e, index_t n, double e_min, double alpha, double target);
     void gibbs(const double* e, index_t n, double alpha, double e_min, double* w);
-    // c = sum_r w_r x_{rows[r]} / sum_r w_r, on the host.
-    void weighted_mean(const T* x, const index_t* rows, index_t n, const double* w, double* c);
+    // c = sum_r w_r x_{rows[r]} / sum_r w_r, on the host; n, w and x are of the rows held here.
+    void weighted_mean(const T* x, const index_t* rows, index_t n, const double* w,
+                       const Shares& shares, double* c);
 
     // The rules of cbo_kernels.hpp for all n rows (particles rows[r] where m.rows).
     void move(const Move<T>& m, index_t n);
@@ -70,11 +79,11 @@ template <class T> class CboSteps {
     std::shared_ptr<Queue> queue_;
     const index_t n_, d_;
     const int threads_;
-    const index_t block_rows_; // rows of one partial sum
-    Array<double> partial_;    // sums of blocks: n_blocks x (d + 1)
-    Array<double> reach_;      // polarize: exponents
-    Array<double> report_;     // numbers on their way to the host
-    Array<Best> best_;         // of each block
+    const index_t block_rows_;
+    Array<double> partial_; // sums of blocks: n_blocks x (d + 1)
+    Array<double> reach_;   // polarize: exponents
+    Array<double> report_;  // numbers on their way to the host
+    Array<Best> best_;      // of each block
     Array<double> mean_;
     Array<T> xi_, eta_; // correlated noise
     Array<T> scale_;    // isotropic noise: min(||D||, truncation) of each row, twice

@@ -57,6 +57,12 @@ double default_diffusion(const CboOptions& o, double drift, index_t d) {
 double default_diffusion_factor(const CboOptions& o) { // hopping converges by shorter hops only
     return o.dynamics == Dynamics::hopping && std::isnan(o.diffusion) ? 0.98 : 1.0;
 }
+// Whether particles meet in the consensus only, and all of them at a time.
+bool divisible(const CboOptions& o) {
+    const bool consensus = o.dynamics == Dynamics::standard || o.dynamics == Dynamics::memory ||
+                           o.dynamics == Dynamics::hopping;
+    return consensus && o.noise != Noise::covariance && o.batch_size == 0 && kernels_on_host();
+}
 double default_ess(const CboOptions& o) {
     if (o.dynamics == Dynamics::sampling) return 0.4;
     return o.dynamics == Dynamics::hopping || o.noise == Noise::covariance ? 0.2 : 0.1;
@@ -67,9 +73,11 @@ double default_ess(const CboOptions& o) {
 template <class T>
 Ensemble<T>::Ensemble(const CboProblem<T>& problem, const CboOptions& options)
     : problem_(problem), options_(options), n_(options.n_particles), d_(problem.dim()),
-      queue_(make_queue()), steps_(queue_, n_, d_, options.threads), lower_(queue_, d_),
-      upper_(queue_, d_), inverse_kernel_(queue_, d_), x_(queue_, checked_product(n_, d_)),
-      f_(queue_, n_), e_(queue_, n_), w_(queue_, n_), c_t_(queue_, d_) {
+      shares_(problem.comm, n_, rows_of_block(d_), divisible(options)),
+      n_held_(shares_.held().count()), queue_(make_queue()),
+      steps_(queue_, n_held_, d_, options.threads), lower_(queue_, d_), upper_(queue_, d_),
+      inverse_kernel_(queue_, d_), x_(queue_, checked_product(n_held_, d_)), f_(queue_, n_),
+      e_(queue_, n_), w_(queue_, n_), c_t_(queue_, d_) {
     for (index_t k = 0; k < d_; ++k) {
         const double range = problem.upper[k] - problem.lower[k];
         lower_.mirror()[k] = round_up<T>(problem.lower[k]);
@@ -98,10 +106,10 @@ Ensemble<T>::Ensemble(const CboProblem<T>& problem, const CboOptions& options)
 
     const bool gathers = options.batch_size > 0 || integral || problem.gradient != nullptr ||
                          !problem.objective->preserves_points();
-    if (gathers) scratch_ = Array<T>(queue_, n_ * d_);
-    if (problem.gradient) gradient_ = Array<T>(queue_, n_ * d_);
+    if (gathers) scratch_ = Array<T>(queue_, n_held_ * d_);
+    if (problem.gradient) gradient_ = Array<T>(queue_, n_held_ * d_);
     if (options.dynamics == Dynamics::memory)
-        y_ = Array<T>(queue_, n_ * d_), y_f_ = Array<double>(queue_, n_),
+        y_ = Array<T>(queue_, n_held_ * d_), y_f_ = Array<double>(queue_, n_),
         y_v_ = Array<double>(queue_, n_);
     if (problem.objective->constrained()) v_ = Array<double>(queue_, n_);
     if (options.dynamics == Dynamics::polarized) {
@@ -146,8 +154,9 @@ template <class T> void Ensemble<T>::check() const {
 
 template <class T> void Ensemble<T>::initialise() {
     T* x = x_.mirror();
+    const Share held = shares_.held();
     if (problem_.init) {
-        std::copy(problem_.init, problem_.init + n_ * d_, x);
+        std::copy(problem_.init + held.begin * d_, problem_.init + held.end * d_, x);
     } else {
         std::vector<index_t> stratum(n_);
         std::vector<std::uint32_t> words;
@@ -162,12 +171,14 @@ template <class T> void Ensemble<T>::initialise() {
                     u[i] = (static_cast<double>(stratum[i]) + u[i]) / static_cast<double>(n_);
             }
             const double lo = problem_.lower[k], range = problem_.upper[k] - lo;
-            for (index_t i = 0; i < n_; ++i) x[i * d_ + k] = static_cast<T>(lo + range * u[i]);
+            for (index_t i = held.begin; i < held.end; ++i)
+                x[(i - held.begin) * d_ + k] = static_cast<T>(lo + range * u[i]);
         }
     }
-    for (index_t k = 0; k < static_cast<index_t>(problem_.x0.size()); ++k)
-        x[k] = static_cast<T>(problem_.x0[k]);
-    for (index_t i = 0; i < n_; ++i)
+    if (held.begin == 0)
+        std::transform(problem_.x0.begin(), problem_.x0.end(), x,
+                       [](double coordinate) { return static_cast<T>(coordinate); });
+    for (index_t i = 0; i < n_held_; ++i)
         for (index_t k = 0; k < d_; ++k)
             x[i * d_ + k] =
                 std::min(std::max(x[i * d_ + k], lower_.mirror()[k]), upper_.mirror()[k]);
@@ -178,7 +189,7 @@ template <class T> void Ensemble<T>::initialise() {
             values->send();
         }
     if (y_.size()) {
-        std::copy(x, x + n_ * d_, y_.mirror());
+        std::copy(x, x + n_held_ * d_, y_.mirror());
         y_.send();
     }
     if (clusters_.size()) first_clusters();
@@ -236,13 +247,13 @@ template <class T> void Ensemble<T>::evaluate() {
     const index_t* rows = batch_rows();
     const Array<T>& points = scratch_.size() ? scratch_ : x_;
     if (scratch_.size())
-        steps_.gather(x_.data(), rows, n, integer_.size() ? integer_.data() : nullptr,
+        steps_.gather(x_.data(), rows, n_here(), integer_.size() ? integer_.data() : nullptr,
                       lower_.data(), upper_.data(), points.data());
     const Array<double>& f = rows ? e_ : f_; // a batch's values pass through e and w
     const Array<double>& v = rows && v_.size() ? w_ : v_;
     if (!problem_.objective->evaluate_resident(queue_, points.data(), n, f.data())) {
-        problem_.objective->evaluate(points.fetch(), n, f.mirror(),
-                                     v.size() ? v.mirror() : nullptr);
+        shares_.evaluate(*problem_.objective, points.fetch(), n, d_, f.mirror(),
+                         v.size() ? v.mirror() : nullptr);
         f.send(), v.send();
     }
     nfev_ += n;
@@ -253,9 +264,12 @@ template <class T> void Ensemble<T>::evaluate() {
         // The objective may have overwritten its points: take the particle's own.
         std::vector<T> x(d_);
         const index_t i = rows ? chunk_[best.row] : best.row;
-        download(*queue_, x.data(), x_.data() + i * d_, x.size() * sizeof(T));
+        const Share held = shares_.held();
+        if (i >= held.begin && i < held.end)
+            download(*queue_, x.data(), x_.data() + (i - held.begin) * d_, x.size() * sizeof(T));
+        std::copy(x.begin(), x.end(), best_x_.begin());
+        shares_.send_row(i, best_x_.data(), d_);
         for (index_t k = 0; k < d_; ++k) {
-            best_x_[k] = static_cast<double>(x[k]);
             if (integer_.size() && problem_.integer[k])
                 best_x_[k] =
                     std::min(std::max(std::nearbyint(best_x_[k]), std::ceil(problem_.lower[k])),
@@ -299,9 +313,16 @@ template <class T> void Ensemble<T>::consensus(index_t k) {
     const index_t n = n_batch();
     const index_t* rows = batch_rows();
     const bool memory = y_.size() > 0, constrained = v_.size() > 0;
-    if (memory)
-        steps_.remember(x_.data(), f_.data(), constrained ? v_.data() : nullptr, rows, n, penalty_,
-                        y_.data(), y_f_.data(), y_v_.data());
+    if (memory) {
+        const index_t first = shares_.held().begin;
+        steps_.remember(x_.data(), f_.data() + first, constrained ? v_.data() + first : nullptr,
+                        rows, n_here(), penalty_, y_.data(), y_f_.data() + first,
+                        y_v_.data() + first);
+        if (shares_.divided()) {
+            shares_.gather(y_f_.mirror(), n_);
+            if (constrained) shares_.gather(y_v_.mirror(), n_);
+        }
+    }
     const T* x = memory ? y_.data() : x_.data();
     const double* v = !constrained ? nullptr : (memory ? y_v_.data() : v_.data());
     steps_.energies(memory ? y_f_.data() : f_.data(), v, rows, n, penalty_, e_.data());
@@ -324,7 +345,7 @@ template <class T> void Ensemble<T>::consensus(index_t k) {
     steps_.gibbs(e_.data(), n, alpha_, energy_min_, w_.data());
 
     c_before_ = c_;
-    steps_.weighted_mean(x, rows, n, w_.data(), c_.data());
+    steps_.weighted_mean(x, rows, n_here(), w_.data() + shares_.held().begin, shares_, c_.data());
     still_ = c_ == c_before_ ? still_ + 1 : 0;
     send_consensus();
     update_penalty();
@@ -344,10 +365,11 @@ template <class T> bool Ensemble<T>::stands_still() const {
         return false;
     const T unit = 4 * std::numeric_limits<T>::epsilon();
     const T *x = x_.fetch(), *c = c_t_.mirror();
-    for (index_t i = 0; i < n_; ++i)
-        for (index_t k = 0; k < d_; ++k)
-            if (std::fabs(x[i * d_ + k] - c[k]) > unit * std::fabs(c[k])) return false;
-    return true;
+    bool still = true;
+    for (index_t i = 0; i < n_held_; ++i)
+        for (index_t k = 0; still && k < d_; ++k)
+            still = !(std::fabs(x[i * d_ + k] - c[k]) > unit * std::fabs(c[k]));
+    return shares_.all(still);
 }
 
 // M consensus points c_m = sum_i p_im w_i x_i / sum_i p_im w_i with memberships p, each particle
@@ -381,7 +403,7 @@ template <class T> void Ensemble<T>::clustered_consensus(const T* x) {
         }
         share_.send();
         if (total > 0)
-            steps_.weighted_mean(x, nullptr, n_, share_.data(), clusters_.data() + q * d_);
+            steps_.weighted_mean(x, nullptr, n_, share_.data(), shares_, clusters_.data() + q * d_);
     }
     T* centers = centers_.mirror();
     for (index_t i = 0; i < n_; ++i)
@@ -402,6 +424,7 @@ template <class T> void Ensemble<T>::move(index_t k) {
     m.center_stride = centers_.size() ? d_ : 0;
     m.best = y_.size() ? y_.data() : nullptr;
     m.rows = options_.batch_full ? nullptr : batch_rows();
+    m.first = shares_.held().begin;
     m.drift = static_cast<T>(drift_);
     m.diffusion = static_cast<T>(diffusion_);
     m.truncation = static_cast<T>(options_.truncation);
@@ -413,13 +436,13 @@ template <class T> void Ensemble<T>::move(index_t k) {
     m.clip = options_.clip;
     m.draw = {options_.key, iteration, moves};
     if (problem_.gradient) {
-        std::copy_n(x_.fetch(), n_ * d_, scratch_.mirror());
-        problem_.gradient->evaluate(scratch_.mirror(), n_, gradient_.mirror());
+        std::copy_n(x_.fetch(), n_held_ * d_, scratch_.mirror());
+        shares_.evaluate(*problem_.gradient, scratch_.mirror(), n_, d_, gradient_.mirror());
         gradient_.send();
         m.gradient = gradient_.data();
         m.gradient_weight = static_cast<T>(options_.gradient_weight);
     }
-    const index_t n = m.rows ? n_batch() : n_;
+    const index_t n = m.rows ? n_batch() : n_held_;
     if (factor_.size()) {
         covariance_factor(y_.size() ? y_.data() : x_.data());
         if (options_.dynamics == Dynamics::sampling) {
@@ -516,6 +539,7 @@ template <class T> void Ensemble<T>::finish(CboResult<T>& result) {
     result.violation = v_.size() ? best_v_ : 0.0;
     result.nfev = nfev_;
     result.population = x_.take();
+    result.first_row = shares_.held().begin;
     result.energies = f_.take();
     result.weights = w_.take();
     if (options_.samples) // the sample, not the consensus that moved it

@@ -1,5 +1,6 @@
 // The particles of the plain dynamics and what one iteration does to them. The loop that calls
-// these lines is in cbo.cpp; all dynamics except 'hybrid' share it.
+// these lines is in cbo.cpp; all dynamics except 'hybrid' share it. Of several ranks each holds its
+// share of them (shares.hpp).
 #pragma once
 
 #include <cmath>
@@ -35,18 +36,22 @@ template <class T> class Ensemble {
     void finish(CboResult<T>& result);
 
     template <class Archive> void visit(Archive& a) {
-        a("x", x_), a("f", f_), a("violation", v_), a("best_x", best_x_), a("best_f", best_f_);
+        const bool wanted = std::is_same_v<Archive, Load> || shares_.first();
+        WholeRows<T> x(x_, shares_, n_, d_, wanted), y(y_, shares_, n_, d_, wanted);
+        a("x", x), a("f", f_), a("violation", v_), a("best_x", best_x_), a("best_f", best_f_);
         a("best_violation", best_v_), a("nfev", nfev_), a("alpha", alpha_), a("penalty", penalty_);
         a("tolerance", tolerance_), a("consensus", c_), a("diffusion", diffusion_);
         a("memory_diffusion", memory_diffusion_);
         a("still", still_), a("batch", batch_), a("chunk", chunk_), a("batch_at", batch_at_),
             a("epoch", epoch_);
-        a("y", y_), a("y_f", y_f_), a("y_violation", y_v_), a("clusters", clusters_);
+        a("y", y), a("y_f", y_f_), a("y_violation", y_v_), a("clusters", clusters_);
         a("centers", centers_), a("weights", w_), a("spread", spread_);
         if constexpr (std::is_same_v<Archive, Load>) check(), send_consensus(), send_batch();
     }
 
   private:
+    // Of this iteration, those whose coordinates are stored here.
+    index_t n_here() const { return shares_.divided() ? shares_.held().count() : n_batch(); }
     const index_t* batch_rows() const { return batch_.empty() ? nullptr : rows_.data(); }
     void check() const;
     void first_clusters();
@@ -61,6 +66,8 @@ template <class T> class Ensemble {
     const CboProblem<T>& problem_;
     const CboOptions& options_;
     const index_t n_, d_;
+    const Shares shares_;
+    const index_t n_held_; // the rows of x, y and what moves them; values and weights are of all n
     std::shared_ptr<Queue> queue_;
     CboSteps<T> steps_;
 

@@ -3,6 +3,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <vector>
 
 #include "core/types.hpp"
 
@@ -36,6 +39,66 @@ inline Share share_of(index_t items, const Communicator* comm) {
 // x = its sum over the ranks; what a process alone has is that already.
 inline void sum_over_ranks(Communicator* comm, double* x, index_t n) {
     if (comm) comm->allreduce(x, n);
+}
+
+// Whether one of the ranks says so.
+inline bool any_rank(Communicator* comm, bool told) {
+    if (!comm) return told;
+    double number = told ? 1 : 0;
+    comm->allreduce(&number, 1);
+    return number > 0;
+}
+
+// x of rank `from` on all ranks, bit for bit: as whole numbers of 32 bits, which sums keep.
+inline void broadcast(Communicator& comm, int from, double* x, index_t n) {
+    std::vector<double> halves(2 * static_cast<std::size_t>(n));
+    std::uint64_t bits;
+    for (index_t k = 0; comm.rank() == from && k < n; ++k) {
+        std::memcpy(&bits, x + k, sizeof bits);
+        halves[2 * k] = static_cast<double>(bits >> 32);
+        halves[2 * k + 1] = static_cast<double>(bits & 0xffffffffu);
+    }
+    comm.allreduce(halves.data(), 2 * n);
+    for (index_t k = 0; k < n; ++k) {
+        bits = static_cast<std::uint64_t>(halves[2 * k]) << 32 |
+               static_cast<std::uint64_t>(halves[2 * k + 1]);
+        std::memcpy(x + k, &bits, sizeof bits);
+    }
+}
+
+// The sum in double precision.
+inline void sum_over_ranks(Communicator* comm, float* x, index_t n) {
+    if (!comm) return;
+    std::vector<double> sums(x, x + n);
+    comm->allreduce(sums.data(), n);
+    std::transform(sums.begin(), sums.end(), x, [](double s) { return static_cast<float>(s); });
+}
+
+// a = its sum over the ranks in the lower triangle (with the diagonal) or in the strict upper one,
+// which alone travels, some rows at a time.
+template <class T> void sum_triangle_over_ranks(Communicator* comm, T* a, index_t n, bool lower) {
+    if (!comm) return;
+    constexpr std::size_t piece = std::size_t{1} << 20;
+    std::vector<double> packed;
+    for (index_t first = 0, end = 0; first < n; first = end) {
+        packed.clear();
+        for (; end < n && packed.size() < piece; ++end)
+            packed.insert(packed.end(), a + end * n + (lower ? 0 : end + 1),
+                          a + end * n + (lower ? end + 1 : n));
+        comm->allreduce(packed.data(), static_cast<index_t>(packed.size()));
+        const double* from = packed.data();
+        for (index_t i = first; i < end; ++i)
+            for (index_t j = lower ? 0 : i + 1; j < (lower ? i + 1 : n); ++j)
+                a[i * n + j] = static_cast<T>(*from++);
+    }
+}
+
+// The largest x of all ranks.
+inline double max_over_ranks(Communicator* comm, double x) {
+    if (!comm) return x;
+    std::vector<double> all(static_cast<std::size_t>(comm->size()));
+    comm->allgather(&x, 1, all.data());
+    return *std::max_element(all.begin(), all.end());
 }
 
 } // namespace fastopt

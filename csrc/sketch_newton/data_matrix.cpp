@@ -39,7 +39,7 @@ void add_row(const DataMatrix<double>& a, index_t i, double factor, double* out)
 
 // out = sum over blocks of A_b' t_b, where t_b = make(first, last) fills t for the rows of a block.
 template <class F>
-void accumulate(const DataMatrix<double>& a, double* out, int threads, const F& make) {
+void accumulate_own(const DataMatrix<double>& a, double* out, int threads, const F& make) {
     const index_t n = a.cols;
     if (a.rows == 0 || n == 0) return std::fill(out, out + n, 0.0);
     const RowBlocks b = row_blocks(a);
@@ -56,6 +56,12 @@ void accumulate(const DataMatrix<double>& a, double* out, int threads, const F& 
     add_in_order(partial, b.n_groups, n, out);
 }
 
+template <class F>
+void accumulate(const DataMatrix<double>& a, double* out, int threads, const F& make) {
+    accumulate_own(a, out, threads, make);
+    sum_over_ranks(a.whole.comm, out, a.cols);
+}
+
 void multiply_rows(const DataMatrix<double>& a, const double* x, index_t first, index_t last,
                    double* z) {
     if (a.sparse())
@@ -64,6 +70,8 @@ void multiply_rows(const DataMatrix<double>& a, const double* x, index_t first, 
         gemv<double>(false, last - first, a.cols, 1.0, a.values + first * a.cols, a.cols, x, 0.0,
                      z + first);
 }
+
+void weighted_gram_own(const DataMatrix<double>& a, const double* w, double* g, int threads);
 
 } // namespace
 
@@ -108,6 +116,13 @@ void multiply_gram(const DataMatrix<double>& a, const double* w, const double* v
 }
 
 void weighted_gram(const DataMatrix<double>& a, const double* w, double* g, int threads) {
+    weighted_gram_own(a, w, g, threads);
+    sum_triangle_over_ranks(a.whole.comm, g, a.cols, true);
+}
+
+namespace {
+
+void weighted_gram_own(const DataMatrix<double>& a, const double* w, double* g, int threads) {
     const index_t n = a.cols;
     std::fill(g, g + n * n, 0.0);
     if (a.rows == 0 || n == 0) return;
@@ -151,4 +166,5 @@ void weighted_gram(const DataMatrix<double>& a, const double* w, double* g, int 
     add_in_order(partial, n_groups, n * n, g);
 }
 
+} // namespace
 } // namespace fastopt

@@ -1,5 +1,6 @@
 // A tall matrix of data, dense by rows or CSR, and the passes over it. Every pass cuts the rows
 // into blocks fixed by the matrix alone, so that results do not depend on the number of threads.
+// Where the rows are one rank's share, sums over rows are sums over all ranks.
 #pragma once
 
 #include <cstdint>
@@ -7,21 +8,31 @@
 #include <vector>
 
 #include "backend/backend.hpp"
+#include "core/communicator.hpp"
 #include "core/types.hpp"
 
 namespace fastopt {
+
+// The matrix of all ranks that a rank has its rows of; without a communicator it has all.
+struct RowsOfRanks {
+    Communicator* comm = nullptr;
+    index_t first = 0, rows = 0, entries = 0; // of the rank's rows; of the whole
+};
 
 template <class T> struct DataMatrix {
     index_t rows = 0, cols = 0;
     const T* values = nullptr;             // dense: rows x cols; CSR: the entries
     const std::int64_t* indptr = nullptr;  // CSR only
     const std::int32_t* indices = nullptr; // CSR only
+    RowsOfRanks whole;
 
     bool sparse() const { return indptr != nullptr; }
     index_t entries() const { return sparse() ? indptr[rows] : rows * cols; }
+    index_t all_rows() const { return whole.comm ? whole.rows : rows; }
+    index_t all_entries() const { return whole.comm ? whole.entries : entries(); }
 };
 
-// z = A x.
+// z = A x, of the rank's own rows.
 void multiply(const DataMatrix<double>& a, const double* x, double* z, int threads);
 
 // out = A' r.

@@ -57,12 +57,14 @@ void Glm::move_to(const double* x) {
     const index_t n = a_.cols;
     if (!x_.empty() && std::equal(x_.begin(), x_.end(), x)) return;
     x_.assign(x, x + n);
-    g_.resize(n), w_.resize(a_.rows);
+    g_.resize(n + 1), w_.resize(a_.rows); // f travels between the ranks behind its gradient
+    DataMatrix<double> own = a_;
+    own.whole = {};
     std::vector<double> losses; // of each row block, added in order
     const RowBlocks b = row_blocks(a_);
     losses.assign(static_cast<std::size_t>(b.n_blocks), 0.0);
     const double* s = sample_weight_.empty() ? nullptr : sample_weight_.data();
-    accumulate_rows(a_, x, g_.data(), threads_, [&](index_t first, index_t last, double* z) {
+    accumulate_rows(own, x, g_.data(), threads_, [&](index_t first, index_t last, double* z) {
         const auto run = family_ == Family::gaussian   ? all_losses<Family::gaussian>
                          : family_ == Family::logistic ? all_losses<Family::logistic>
                          : family_ == Family::poisson  ? all_losses<Family::poisson>
@@ -71,6 +73,9 @@ void Glm::move_to(const double* x) {
     });
     f_ = 0;
     for (double part : losses) f_ += part;
+    g_[n] = f_;
+    sum_over_ranks(a_.whole.comm, g_.data(), n + 1);
+    f_ = g_[n];
     double square = 0;
     for (index_t j = 0; j < n; ++j) {
         square += x[j] * x[j];
@@ -86,7 +91,7 @@ double Glm::value(const double* x) {
 
 void Glm::gradient(const double* x, double* g) {
     move_to(x);
-    std::copy(g_.begin(), g_.end(), g);
+    std::copy_n(g_.begin(), a_.cols, g);
 }
 
 const double* Glm::weights(const double* x) {

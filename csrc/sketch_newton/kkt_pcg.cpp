@@ -10,12 +10,13 @@ namespace {
 
 enum Stream : std::uint32_t { nystrom_directions = 48 };
 
-// Rates of one core, for choices between methods only.
+// Rates of one core, for choices between methods only: those of one process, so that ranks that
+// share the rows choose as it would.
 constexpr double flops = 45e9, bytes = 24e9;
 constexpr double decimals = 3; // that one sketch serves, for its size
 
 double seconds_per_pass(const DataMatrix<double>& a) {
-    const double entries = static_cast<double>(a.entries());
+    const double entries = static_cast<double>(a.all_entries());
     const bool cached = 8 * entries < 8e6;
     return entries * (a.sparse() ? 2e-9 : cached ? 8 / 32e9 : 8 / bytes);
 }
@@ -119,7 +120,7 @@ static index_t best_size(const DataMatrix<double>& a) {
     for (const double factor : {2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0}) {
         const double cost =
             factor * n * n * n / flops + decimals / std::log10(std::sqrt(factor)) * pass;
-        if (factor * n > 0.7 * static_cast<double>(a.rows) && factor > 2) break;
+        if (factor * n > 0.7 * static_cast<double>(a.all_rows()) && factor > 2) break;
         if (cost < least) least = cost, best = static_cast<index_t>(factor * n);
     }
     return best;
@@ -272,8 +273,8 @@ namespace {
 
 // Seconds of a step of 'ldl': A' diag(w) A, the KKT matrix, its factors. Sparse rows scatter.
 double exact_step(const DataMatrix<double>& a, double size) {
-    const double n = static_cast<double>(a.cols), entries = static_cast<double>(a.entries());
-    const double rows = std::fmax(1.0, static_cast<double>(a.rows));
+    const double n = static_cast<double>(a.cols), entries = static_cast<double>(a.all_entries());
+    const double rows = std::fmax(1.0, static_cast<double>(a.all_rows()));
     const double gram = a.sparse() ? entries * entries / rows * 1e-9 + n * n * 6e-9
                                    : rows * n * n / flops + entries * 0.7e-9;
     return gram + size * size * 10e-9 + size * size * size / 3 / flops;
@@ -300,7 +301,7 @@ Choice choose_solver(const Curvature& w, index_t n, index_t m) {
     if (const Gram* q = w.gram()) {
         const double exact = exact_step(q->a, static_cast<double>(n + m));
         const double sketched = sketched_step(q->a);
-        const bool tall = static_cast<double>(q->a.rows) > 3 * static_cast<double>(n);
+        const bool tall = static_cast<double>(q->a.all_rows()) > 3 * static_cast<double>(n);
         if (tall && sketched < 0.9 * exact)
             return {LinearSolver::sketch_pcg,
                     with("sketching costs less than the Gram matrix", sketched, exact)};

@@ -181,7 +181,7 @@ class Newton {
         record.sketch_rows = solver_ ? solver_->sketch_rows : 0;
         if (o_.record_history) history_.push_back(record);
         record.x = &p_.x;
-        return s_.monitor().stop(record);
+        return any_rank(o_.comm, s_.monitor().stop(record));
     }
 
     // ---- one step -----------------------------------------------------------------------------

@@ -34,9 +34,10 @@ struct NewtonOptions {
     double maxtime = std::numeric_limits<double>::infinity(); // seconds
     bool scale = true;                                        // work on sf f and sc c
     bool record_history = false;
-    bool fast_accept = true;  // full steps that cut the KKT residual pass without a line search
-    bool corrections = true;  // second-order ones
-    bool second_order = true; // Hessians are good enough to tell a saddle from a minimum
+    bool fast_accept = true;      // full steps that cut the KKT residual pass without a line search
+    bool corrections = true;      // second-order ones
+    bool second_order = true;     // Hessians are good enough to tell a saddle from a minimum
+    Communicator* comm = nullptr; // ranks that share f's rows; all take the same steps
 };
 
 // One iteration, as the monitor and the history see it.

@@ -90,7 +90,7 @@ class FiniteProducts final : public Curvature {
 ScaledFunctions::ScaledFunctions(NewtonFunctions& functions, NewtonMonitor& monitor, index_t n,
                                  index_t m, const NewtonOptions& options)
     : functions_(functions), monitor_(monitor), n_(n), m_(m), options_(options), sc_(m, 1.0),
-      clock_(options.maxtime) {}
+      clock_(options.maxtime, options.comm) {}
 
 void ScaledFunctions::choose_scale(NewtonPoint& p) {
     if (!options_.scale) return;

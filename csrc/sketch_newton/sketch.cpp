@@ -53,7 +53,7 @@ std::vector<std::uint32_t> sparse_targets(index_t first, index_t count, const Sk
 template <class T>
 void sparse_dense(const DataMatrix<T>& a, const T* scale, const SketchOptions& o, T* out) {
     const index_t s = nonzeros_of(o), d = a.cols;
-    const std::vector<std::uint32_t> targets = sparse_targets(0, a.rows, o);
+    const std::vector<std::uint32_t> targets = sparse_targets(a.whole.first, a.rows, o);
     // Columns do not meet, so their cut changes no bit: as few strips as keep the threads busy,
     // since whole rows of A stream best.
     const index_t threads = o.threads > 0 ? o.threads : default_threads();
@@ -74,7 +74,7 @@ void sparse_dense(const DataMatrix<T>& a, const T* scale, const SketchOptions& o
 template <class T>
 void sparse_csr(const DataMatrix<T>& a, const T* scale, const SketchOptions& o, T* out) {
     const index_t s = nonzeros_of(o), d = a.cols;
-    const std::vector<std::uint32_t> targets = sparse_targets(0, a.rows, o);
+    const std::vector<std::uint32_t> targets = sparse_targets(a.whole.first, a.rows, o);
     const T unit = static_cast<T>(1.0 / std::sqrt(static_cast<double>(s)));
     parallel_for(s, o.threads, [&](index_t k) { // row blocks of S do not meet
         for (index_t i = 0; i < a.rows; ++i) {
@@ -93,7 +93,7 @@ void sparse_csr(const DataMatrix<T>& a, const T* scale, const SketchOptions& o, 
 template <class T>
 void gaussian(const DataMatrix<T>& a, const T* scale, const SketchOptions& o, T* out) {
     constexpr index_t strip = 64; // rows of S made at a time
-    const index_t n = a.rows, d = a.cols;
+    const index_t n = a.rows, d = a.cols, columns = a.all_rows();
     const T unit = static_cast<T>(1.0 / std::sqrt(static_cast<double>(o.size)));
     parallel_for((o.size + strip - 1) / strip, o.threads, [&](index_t block) {
         const index_t first = block * strip, count = std::min(strip, o.size - first);
@@ -102,8 +102,8 @@ void gaussian(const DataMatrix<T>& a, const T* scale, const SketchOptions& o, T*
             const index_t rows = std::min(row_tile, n - r);
             for (index_t q = 0; q < count; ++q) {
                 T* row = part.data() + q * rows;
-                fill_normal(row, static_cast<std::uint64_t>((first + q) * n + r), rows,
-                            draw_of(o, normals));
+                const index_t at = (first + q) * columns + a.whole.first + r;
+                fill_normal(row, static_cast<std::uint64_t>(at), rows, draw_of(o, normals));
                 for (index_t i = 0; i < rows; ++i) row[i] *= scale ? unit * scale[r + i] : unit;
             }
             if (!a.sparse()) {
@@ -151,7 +151,7 @@ template <class T> void hadamard(T* x, index_t length, index_t width) {
 
 template <class T>
 void srht(const DataMatrix<T>& a, const T* scale, const SketchOptions& o, T* out) {
-    const index_t n = a.rows, d = a.cols, length = padded_length(n);
+    const index_t n = a.all_rows(), d = a.cols, length = padded_length(n), first = a.whole.first;
     FASTOPT_REQUIRE(length < (index_t{1} << 31), "srht: the data have too many rows (2^31)");
     const std::vector<index_t> kept = kept_rows(length, o);
     std::vector<std::uint32_t> sign((n + 31) / 32);
@@ -161,16 +161,17 @@ void srht(const DataMatrix<T>& a, const T* scale, const SketchOptions& o, T* out
     parallel_for((d + width - 1) / width, o.threads, [&](index_t chunk) {
         const index_t c0 = chunk * width, count = std::min(width, d - c0);
         Buffer<T> x(checked_product(length, count));
-        for (index_t i = 0; i < n; ++i) {
+        for (index_t i = 0; i < a.rows; ++i) {
             T factor = scale ? unit * scale[i] : unit;
-            if (sign[i / 32] >> (i % 32) & 1u) factor = -factor;
+            const index_t at = first + i;
+            if (sign[at / 32] >> (at % 32) & 1u) factor = -factor;
             if (!a.sparse()) {
                 for (index_t j = 0; j < count; ++j)
-                    x[i * count + j] = factor * a.values[i * d + c0 + j];
+                    x[at * count + j] = factor * a.values[i * d + c0 + j];
             } else {
                 for (index_t e = a.indptr[i]; e < a.indptr[i + 1]; ++e)
                     if (const index_t j = a.indices[e] - c0; j >= 0 && j < count)
-                        x[i * count + j] += factor * a.values[e];
+                        x[at * count + j] += factor * a.values[e];
             }
         }
         hadamard(x.data(), length, count);
@@ -216,12 +217,13 @@ Sampled sample_rows(index_t n, const SketchOptions& o) {
 
 template <class T>
 void sampling(const DataMatrix<T>& a, const T* scale, const SketchOptions& o, T* out) {
-    const Sampled s = sample_rows(a.rows, o);
+    const Sampled s = sample_rows(a.all_rows(), o);
     const index_t d = a.cols, strip = 64;
     parallel_for((o.size + strip - 1) / strip, o.threads, [&](index_t block) {
         const index_t end = std::min((block + 1) * strip, o.size) * s.mixed;
         for (index_t k = block * strip * s.mixed; k < end; ++k) {
-            const index_t i = s.row[k];
+            const index_t i = s.row[k] - a.whole.first;
+            if (i < 0 || i >= a.rows) continue; // another rank's
             const T factor = static_cast<T>(s.factor[k]) * (scale ? scale[i] : T(1));
             T* to = out + k / s.mixed * d;
             if (!a.sparse())
@@ -246,21 +248,25 @@ void check(index_t n, const SketchOptions& o) {
 
 template <class T>
 void sketch(const DataMatrix<T>& a, const T* scale, const SketchOptions& o, T* out) {
-    check(a.rows, o);
+    check(a.all_rows(), o);
     std::fill(out, out + o.size * a.cols, T(0));
     switch (o.kind) {
     case SketchKind::sjlt:
     case SketchKind::countsketch:
-        return a.sparse() ? sparse_csr(a, scale, o, out) : sparse_dense(a, scale, o, out);
+        a.sparse() ? sparse_csr(a, scale, o, out) : sparse_dense(a, scale, o, out);
+        break;
     case SketchKind::gaussian:
-        return gaussian(a, scale, o, out);
+        gaussian(a, scale, o, out);
+        break;
     case SketchKind::srht:
-        return srht(a, scale, o, out);
+        srht(a, scale, o, out);
+        break;
     case SketchKind::uniform:
     case SketchKind::leverage:
     case SketchKind::less:
-        return sampling(a, scale, o, out);
+        sampling(a, scale, o, out);
     }
+    sum_over_ranks(a.whole.comm, out, o.size * a.cols);
 }
 
 void sketch_adjoint(index_t n, const double* y, index_t cols, const SketchOptions& o, double* out) {

@@ -1,7 +1,8 @@
 // Random matrices S (size x n) with E[S'S] = I, applied to tall data without being formed.
 //
 // Every entry of S is a pure function of (key, iteration, position), so a sketch is the same for
-// any number of threads, and S A and S b of separate calls belong together.
+// any number of threads, and S A and S b of separate calls belong together. Positions are those of
+// the rows of all ranks: each sketches its own, and their sum is the sketch of the whole.
 //
 // Sources: Kane, Nelson (2014), sparse Johnson-Lindenstrauss transforms (SJLT); Clarkson, Woodruff
 // (2013), CountSketch; Ailon, Chazelle (2006), Tropp (2011), SRHT; Drineas, Mahoney et al. (2012),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 
+from ._admm_shares import ALONE, Shares, told
 from ._arguments import choice, numbers, refuse_overflow
 from ._glm import checked_sparse
 from ._problem import Array
@@ -50,6 +51,7 @@ class TrainingData:
     scaling: Scaling
     one_output: bool  # y was a vector
     radius: Array | None = None  # (d,): half-widths of the adversary's box, in the scaled space
+    shares: Shares = ALONE  # of the ranks, when X, Y and weights are one rank's samples
 
     @property
     def n_outputs(self) -> int:
@@ -82,14 +84,14 @@ def read_design(X: Any) -> Array:
     return array
 
 
-def read_targets(y: ArrayLike, n: int, loss: str) -> tuple[Array, bool]:
+def read_targets(y: ArrayLike, n: int, loss: str, shares: Shares) -> tuple[Array, bool]:
     """Y as (c, n), and whether y was a vector."""
     array = _finite("y", y, (1, 2))
     if len(array) != n:
         raise ValueError(f"X and y must have the same length; X has {n} rows, y has {len(array)}.")
     one = array.ndim == 1
     if loss == "softmax":
-        return _distributions(array), False
+        return _distributions(array, shares), False
     if loss in MARGIN_LOSSES and not np.isin(array, (-1.0, 1.0)).all():
         raise ValueError(
             f"loss={loss!r} needs targets -1 and 1; y holds others. "
@@ -100,7 +102,7 @@ def read_targets(y: ArrayLike, n: int, loss: str) -> tuple[Array, bool]:
     return np.ascontiguousarray(array.reshape(n, -1).T), one
 
 
-def _distributions(array: Array) -> Array:
+def _distributions(array: Array, shares: Shares) -> Array:
     if array.ndim == 1:
         labels = array.astype(np.int64)
         if (labels != array).any() or labels.min() < 0 or labels.max() > 10**6:
@@ -108,9 +110,10 @@ def _distributions(array: Array) -> Array:
                 "loss='softmax' needs y as class numbers 0 .. c - 1 (a vector), or one row of "
                 "probabilities for each sample."
             )
-        if labels.max() == 0:
+        last = shares.most(labels.max())
+        if last == 0:
             raise ValueError("loss='softmax' needs at least two classes; y holds class 0 only.")
-        return np.ascontiguousarray(np.eye(labels.max() + 1)[labels].T)
+        return np.ascontiguousarray(np.eye(last + 1)[labels].T)
     if array.shape[1] < 2 or (array < 0).any() or np.abs(array.sum(axis=1) - 1).max() > 1e-9:
         raise ValueError(
             "loss='softmax': each row of y must be probabilities of 2 or more classes."
@@ -135,12 +138,14 @@ def read_weights(sample_weight: ArrayLike | None, n: int) -> Array | None:
     return weights
 
 
-def scaling_of(X: Array, weights: Array | None, standardize: bool, intercept: bool) -> Scaling:
+def scaling_of(
+    X: Array, weights: Array | None, standardize: bool, intercept: bool, shares: Shares
+) -> Scaling:
     d = X.shape[1]
     if not standardize:
         return Scaling(np.zeros(d), np.ones(d), intercept)
-    mean = np.average(X, axis=0, weights=weights)
-    scale = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=weights))
+    mean = shares.average(X, weights)
+    scale = np.sqrt(shares.average((X - mean) ** 2, weights))
     constant = scale <= 10 * np.finfo(float).eps * np.abs(mean)
     scale = np.where(constant | (scale == 0), 1.0, scale)
     return Scaling(mean if intercept else np.zeros(d), scale, intercept)
@@ -177,18 +182,25 @@ def read_data(
     sample_weight: ArrayLike | None,
     fit_intercept: bool,
     standardize: bool,
-    robust_eps: ArrayLike = 0.0,
+    robust_eps: ArrayLike,
+    shares: Shares,
 ) -> TrainingData:
-    """Everything about the samples, checked."""
+    """Everything about the samples, checked; of the rank's own where ranks share them."""
     choice("loss", loss, LOSSES)
     design = read_design(X)
-    targets, one = read_targets(y, len(design), loss)
+    shares.agree(**{"the number of columns of X": design.shape[1]})
+    targets, one = read_targets(y, len(design), loss, shares)
     weights = read_weights(sample_weight, len(design))
+    shares.agree(**{"the number of outputs": len(targets)})
+    if shares.of_gates is not None:
+        shares.of_gates.same_each(
+            {"X": told(design), "y": told(targets), "sample_weight": told(weights)}
+        )
     if weights is not None and (weights == 0).any():
         keep = weights > 0
         design, targets, weights = design[keep], targets[:, keep], weights[keep]
     with np.errstate(over="ignore", invalid="ignore"):
-        scaling = scaling_of(design, weights, standardize, fit_intercept)
+        scaling = scaling_of(design, weights, standardize, fit_intercept, shares)
         scaled = scaling.apply(design)
     for name, values in (("X", scaled), ("y", targets), ("sample_weight", weights)):
         if values is not None:
@@ -200,6 +212,7 @@ def read_data(
         scaling,
         one,
         read_radius(robust_eps, loss, targets, scaling),
+        shares,
     )
 
 

@@ -22,11 +22,12 @@ STARTS = 256  # random directions of the local ascent, each round
 _TRAIN_STREAM, _SEARCH_STREAM = 0, 1
 
 
-def sample(module: Any, X: Array, n_gates: int, key: Key, threads: int) -> Array:
+def sample(module: Any, data: TrainingData, n_gates: int, key: Key, threads: int) -> Array:
     """Up to n_gates directions with distinct patterns, none of them empty."""
-    gates: Array = module.sample_gates(X, n_gates, *key, _TRAIN_STREAM, None, threads)
+    ranks = data.shares.of_samples
+    gates: Array = module.sample_gates(data.X, n_gates, *key, _TRAIN_STREAM, None, threads, ranks)
     if len(gates) == 0:  # X is 0 without a column of ones, say: any gate will do
-        gates = np.ones((1, X.shape[1]))
+        gates = np.ones((1, data.X.shape[1]))
     return gates
 
 
@@ -38,7 +39,7 @@ def _robust_sample(module: Any, data: TrainingData, n_gates: int, key: Key, thre
     open comes first, because it holds the robust linear models.
     """
     d = data.X.shape[1]
-    drawn = sample(module, data.X, min(ROBUST_DRAWS * n_gates, 2**24), key, threads)
+    drawn = sample(module, data, min(ROBUST_DRAWS * n_gates, 2**24), key, threads)
     program = module.ReluProgram(
         data.X,
         module.gate_patterns(data.X, drawn, threads),
@@ -62,7 +63,7 @@ def read_gates(module: Any, gates: Any, data: TrainingData, key: Key, threads: i
         wanted = integer("gates", gates, 1, 2**24)
         if data.radius is not None:
             return _robust_sample(module, data, wanted, key, threads)
-        return sample(module, data.X, wanted, key, threads)
+        return sample(module, data, wanted, key, threads)
     return _given(gates, d)
 
 
@@ -95,7 +96,7 @@ def generate(
     A round begins only when there is time for what the last one did besides its iterations, which
     know the limit themselves.
     """
-    gates = sample(settings.module, data.X, FIRST_GATES, key, settings.threads)
+    gates = sample(settings.module, data, FIRST_GATES, key, settings.threads)
     beta, rho = 0.0, -1.0
     warm: Array | None = None
     nit = 0

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult
 
-from . import _admm_gates, _backend
+from . import _admm_gates, _backend, distributed
 from ._admm_data import TrainingData, read_data
 from ._admm_run import (
     ADMM_GAP,
@@ -24,10 +24,11 @@ from ._admm_run import (
     resolve_method,
     run_method,
 )
+from ._admm_shares import Shares
 from ._arguments import choice, flag, integer, numbers, real, short, suggest_names
 from ._callback import wrap_callback
 from ._options import read_dtype
-from ._problem import Array, RandomSource, draw_key
+from ._problem import Array, RandomSource
 
 
 @suggest_names
@@ -60,6 +61,8 @@ def admm_relu(
     polish: bool = True,
     huber_delta: float = 1.35,
     quantile: float = 0.5,
+    comm: Any = None,
+    shard: str = "gates",
 ) -> OptimizeResult:
     """Train a two-layer ReLU network to global optimality over sampled activation patterns.
 
@@ -156,6 +159,17 @@ def admm_relu(
         Where 'huber' turns linear. Default 1.35: 95 % efficiency on normal errors of variance 1.
     quantile : float
         Level of 'quantile' in (0, 1). Default 0.5.
+    comm : mpi4py communicator, torch.distributed group or `fastopt.distributed.Communicator`
+        Processes (ranks) that solve one program together, with the iterates of one process to
+        rounding. All call with the same arguments but for what `shard` says; the result is the same
+        on all. For 'conic', 'gated' and, with ``shard='samples'``, 'scp' on the CPU; not with
+        robust_eps or gates='generate'. Default None: this process alone.
+    shard : {'gates', 'samples'}
+        What each rank has its part of. 'gates' (default): X, y and sample_weight are the same on
+        all ranks, which share the gates and the cone projections; needs the n x n system in memory.
+        'samples': each rank passes rows of its own, X may be a part of a file that is mapped into
+        memory; weights and the system of the columns, 'gates' times d, are on all ranks. Samples
+        for n far above the number of weights, else gates.
 
     Returns
     -------
@@ -163,8 +177,9 @@ def admm_relu(
         x (the program's weights), fun, dual_fun, gap = fun - dual_fun, relative_gap,
         constr_violation (largest -E_i x_j'v / (||x_j|| ||v||)), nit, status, success, message;
         W1, b1, W2, b2, n_neurons, network, predict, decision_function (both: the network's
-        output); gates, theta (dual point), beta_max, method; history if asked for; generation for
-        gates='generate'. status: 0 success; 1 maxiter or maxtime; 3 not finite; 99 callback.
+        output); gates, theta (dual point, of the rank's samples), beta_max, method; history if
+        asked for; generation for gates='generate'. status: 0 success; 1 maxiter or maxtime; 3 not
+        finite; 99 callback.
 
     Raises
     ------
@@ -200,66 +215,73 @@ def admm_relu(
     >>> zero.n_neurons, zero.beta == zero.beta_max, zero.nit
     (0, True, 0)
     """
+    arguments = dict(locals())
     module = _backend.module(device, "admm_relu")
-    choice("method", method, METHODS)
-    strength = _strength(beta, beta_ratio)
-    data = read_data(
-        X,
-        y,
-        loss,
-        sample_weight,
-        flag("fit_intercept", fit_intercept),
-        flag("standardize", standardize),
-        robust_eps,
-    )
-    settings = _settings(
-        module,
-        data,
-        loss=loss,
-        method=method,
-        rho=rho,
-        tol=tol,
-        gap_tol=gap_tol,
-        maxiter=maxiter,
-        maxtime=maxtime,
-        callback=callback,
-        disp=disp,
-        dtype=dtype,
-        threads=threads,
-        record_history=record_history,
-        polish=polish,
-        huber_delta=huber_delta,
-        quantile=quantile,
-    )
-    key = draw_key(rng, None)
-    deadline = Deadline(settings.options["maxtime"])
-    if isinstance(gates, str):
-        choice("gates", gates, ("generate",))
-        if settings.method != "conic":
-            raise ValueError(f"gates='generate' needs method='conic'; got method={method!r}.")
-        if warm_start is not None:
-            raise ValueError("gates='generate' makes its own warm starts: leave out warm_start.")
-        if data.radius is not None:
-            raise ValueError("gates='generate' does not go with robust_eps: give a number.")
-        return _admm_gates.generate(data, settings, strength, key, deadline)
-    warm, own = _read_warm_start(warm_start)
-    chosen = own
-    if chosen is None:
-        chosen = _admm_gates.read_gates(module, gates, data, key, settings.threads)
-    if own is not None and own.shape[1] != data.X.shape[1]:
-        raise ValueError(
-            f"warm_start comes from {own.shape[1]} columns; X has {data.X.shape[1]}, the intercept "
-            "included."
+    with distributed.ranks(comm) as ranks:
+        shares = Shares(ranks, shard)
+        choice("method", method, METHODS)
+        strength = _strength(beta, beta_ratio)
+        key = shares.key(rng)
+        shares.agree(**{**arguments, "rng": str(key)})
+        data = read_data(
+            X,
+            y,
+            loss,
+            sample_weight,
+            flag("fit_intercept", fit_intercept),
+            flag("standardize", standardize),
+            robust_eps,
+            shares,
         )
-    engine = Engine(data, chosen, settings)
-    wanted = int(np.prod(engine.shape))
-    if warm is not None and warm.size != wanted:
-        raise ValueError(f"warm_start must have {wanted} weights; got {warm.size}.")
-    # The rule for rho judges the first iterations, which after a warm start are not typical.
-    rho_start = -1.0
-    if isinstance(warm_start, OptimizeResult) and warm_start.get("rho", 0.0) > 0:
-        rho_start = float(warm_start["rho"])
-    return run_method(engine, strength.beta(engine), warm, method, deadline, rho_start)
+        settings = _settings(
+            module,
+            data,
+            loss=loss,
+            method=method,
+            rho=rho,
+            tol=tol,
+            gap_tol=gap_tol,
+            maxiter=maxiter,
+            maxtime=maxtime,
+            callback=callback,
+            disp=disp,
+            dtype=dtype,
+            threads=threads,
+            record_history=record_history,
+            polish=polish,
+            huber_delta=huber_delta,
+            quantile=quantile,
+        )
+        deadline = Deadline(settings.options["maxtime"], shares)
+        if isinstance(gates, str):
+            choice("gates", gates, ("generate",))
+            if settings.method != "conic":
+                raise ValueError(f"gates='generate' needs method='conic'; got method={method!r}.")
+            if warm_start is not None:
+                raise ValueError("gates='generate' makes its own warm starts; give no warm_start.")
+            if data.radius is not None:
+                raise ValueError("gates='generate' does not go with robust_eps: give a number.")
+            if ranks is not None:
+                raise ValueError("gates='generate' does not go with comm: give a number.")
+            return _admm_gates.generate(data, settings, strength, key, deadline)
+        warm, own = _read_warm_start(warm_start)
+        chosen = own
+        if chosen is None:
+            chosen = _admm_gates.read_gates(module, gates, data, key, settings.threads)
+        if own is not None and own.shape[1] != data.X.shape[1]:
+            raise ValueError(
+                f"warm_start comes from {own.shape[1]} columns; X has {data.X.shape[1]}, the "
+                "intercept included."
+            )
+        engine = Engine(data, chosen, settings)
+        wanted = int(np.prod(engine.shape))
+        if warm is not None and warm.size != wanted:
+            raise ValueError(f"warm_start must have {wanted} weights; got {warm.size}.")
+        # The rule for rho judges the first iterations, which after a warm start are not typical.
+        rho_start = -1.0
+        if isinstance(warm_start, OptimizeResult) and warm_start.get("rho", 0.0) > 0:
+            rho_start = float(warm_start["rho"])
+        return run_method(engine, strength.beta(engine), warm, method, deadline, rho_start)
 
 
 @suggest_names
@@ -287,13 +309,15 @@ def admm_relu_path(
     threads: int | None = None,
     huber_delta: float = 1.35,
     quantile: float = 0.5,
+    comm: Any = None,
+    shard: str = "gates",
 ) -> OptimizeResult:
     """Train networks for many values of beta with common gates, each from the one before.
 
     Parameters
     ----------
     X, y, loss, gates, method, fit_intercept, standardize, sample_weight, robust_eps, tol, \
-gap_tol, maxiter, maxtime, rng, callback, dtype, device, threads, huber_delta, quantile
+gap_tol, maxiter, maxtime, rng, callback, dtype, device, threads, huber_delta, quantile, comm, shard
         As for `admm_relu`; `maxiter` holds for each beta, `maxtime` for all.
     betas : array_like
         Positive values; solved from the largest to the smallest.
@@ -316,74 +340,79 @@ gap_tol, maxiter, maxtime, rng, callback, dtype, device, threads, huber_delta, q
     >>> [int(k) for k in path.n_neurons][-1], path.success
     (0, True)
     """
+    arguments = dict(locals())
     module = _backend.module(device, "admm_relu")
-    choice("method", method, METHODS)
-    if (betas is None) == (beta_ratios is None):
-        raise ValueError("give betas or beta_ratios, one of the two.")
-    name = "betas" if beta_ratios is None else "beta_ratios"
-    given = numbers(name, betas if beta_ratios is None else beta_ratios)
-    if given.ndim != 1 or given.size == 0:
-        raise ValueError(f"{name} must be a non-empty vector; its shape is {given.shape}.")
-    for value in given:
-        real(name, value, above=0.0)
-    data = read_data(
-        X,
-        y,
-        loss,
-        sample_weight,
-        flag("fit_intercept", fit_intercept),
-        flag("standardize", standardize),
-        robust_eps,
-    )
-    settings = _settings(
-        module,
-        data,
-        loss=loss,
-        method=method,
-        rho=None,
-        tol=tol,
-        gap_tol=gap_tol,
-        maxiter=maxiter,
-        maxtime=maxtime,
-        callback=callback,
-        disp=False,
-        dtype=dtype,
-        threads=threads,
-        record_history=False,
-        polish=True,
-        huber_delta=huber_delta,
-        quantile=quantile,
-    )
-    if isinstance(gates, str):
-        raise ValueError(f"gates must be a number or an array for a path; got {gates!r}.")
-    deadline = Deadline(settings.options["maxtime"])
-    key = draw_key(rng, None)
-    chosen = _admm_gates.read_gates(module, gates, data, key, settings.threads)
-    engine = Engine(data, chosen, settings)
-    values = np.array([Strength(one, beta_ratios is not None).beta(engine) for one in given])
-    results: dict[int, OptimizeResult] = {}
-    solved: list[OptimizeResult] = []
-    for index in np.argsort(-values, kind="stable"):
-        beta = float(values[index])
-        one = run_method(engine, beta, _ahead(solved[-2:], beta), method, deadline)
-        results[int(index)] = one
-        solved.append(one)
-        if one.status == CALLBACK_STATUS or deadline.over:
-            break
-    done = [results[i] for i in sorted(results)]
-    names = ("fun", "dual_fun", "gap", "relative_gap", "n_neurons", "nit", "status")
-    path = OptimizeResult({name: np.array([one[name] for one in done]) for name in names})
-    worst = next((one for one in done if not one.success), done[0])
-    path.update(
-        betas=values[sorted(results)],
-        results=done,
-        gates=chosen,
-        success=len(done) == len(values) and all(one.success for one in done),
-        message=worst.message
-        if len(done) == len(values)
-        else f"Stopped after {len(done)} of {len(values)} values: {worst.message}",
-    )
-    return path
+    with distributed.ranks(comm) as ranks:
+        shares = Shares(ranks, shard)
+        choice("method", method, METHODS)
+        if (betas is None) == (beta_ratios is None):
+            raise ValueError("give betas or beta_ratios, one of the two.")
+        name = "betas" if beta_ratios is None else "beta_ratios"
+        given = numbers(name, betas if beta_ratios is None else beta_ratios)
+        if given.ndim != 1 or given.size == 0:
+            raise ValueError(f"{name} must be a non-empty vector; its shape is {given.shape}.")
+        for value in given:
+            real(name, value, above=0.0)
+        key = shares.key(rng)
+        shares.agree(**{**arguments, "rng": str(key)})
+        data = read_data(
+            X,
+            y,
+            loss,
+            sample_weight,
+            flag("fit_intercept", fit_intercept),
+            flag("standardize", standardize),
+            robust_eps,
+            shares,
+        )
+        settings = _settings(
+            module,
+            data,
+            loss=loss,
+            method=method,
+            rho=None,
+            tol=tol,
+            gap_tol=gap_tol,
+            maxiter=maxiter,
+            maxtime=maxtime,
+            callback=callback,
+            disp=False,
+            dtype=dtype,
+            threads=threads,
+            record_history=False,
+            polish=True,
+            huber_delta=huber_delta,
+            quantile=quantile,
+        )
+        if isinstance(gates, str):
+            raise ValueError(f"gates must be a number or an array for a path; got {gates!r}.")
+        deadline = Deadline(settings.options["maxtime"], shares)
+        chosen = _admm_gates.read_gates(module, gates, data, key, settings.threads)
+        engine = Engine(data, chosen, settings)
+        values = np.array([Strength(one, beta_ratios is not None).beta(engine) for one in given])
+        results: dict[int, OptimizeResult] = {}
+        solved: list[OptimizeResult] = []
+        for index in np.argsort(-values, kind="stable"):
+            beta = float(values[index])
+            one = run_method(engine, beta, _ahead(solved[-2:], beta), method, deadline)
+            results[int(index)] = one
+            solved.append(one)
+            if one.status == CALLBACK_STATUS or deadline.over:
+                break
+        done = [results[i] for i in sorted(results)]
+        names = ("fun", "dual_fun", "gap", "relative_gap", "n_neurons", "nit", "status")
+        path = OptimizeResult({name: np.array([one[name] for one in done]) for name in names})
+        worst = next((one for one in done if not one.success), done[0])
+        path.update(
+            betas=values[sorted(results)],
+            results=done,
+            gates=chosen,
+            success=len(done) == len(values) and all(one.success for one in done),
+            message=worst.message
+            if len(done) == len(values)
+            else f"Stopped after {len(done)} of {len(values)} values: {worst.message}",
+        )
+        return path
 
 
 def _ahead(last: list[OptimizeResult], beta: float) -> Array | None:
@@ -414,7 +443,7 @@ def _strength(beta: float | None, beta_ratio: float | None) -> Strength:
 
 def _settings(module: Any, data: TrainingData, **given: Any) -> Settings:
     """The checked settings of one call."""
-    method = resolve_method(given["method"], data.X.shape[1], data.radius is not None)
+    method = resolve_method(given["method"], data.X.shape[1], data.radius is not None, data.shares)
     tol = real("tol", given["tol"], above=0.0)
     default = ADMM_GAP if method == "admm" else tol
     gap_tol = default if given["gap_tol"] is None else real("gap_tol", given["gap_tol"], above=0.0)

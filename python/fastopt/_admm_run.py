@@ -12,6 +12,7 @@ from scipy.optimize import OptimizeResult
 
 from ._admm_data import TrainingData, largest_system
 from ._admm_network import gated_network, hidden_unit_network, relu_network
+from ._admm_shares import Shares
 from ._callback import RAISED, RETURNED_TRUE, Listener
 from ._problem import Array
 
@@ -68,8 +69,9 @@ class Engine:
         s, data = self.settings, self.data
         n, d = data.X.shape
         outputs = data.n_outputs if data.radius is None else d  # slopes instead of values
-        self._order = largest_system(
-            n, d, len(self.gates), outputs, s.method, np.dtype(s.dtype).itemsize
+        own = data.shares.own(self.gates)
+        self._order = data.shares.least(
+            largest_system(n, d, len(own), outputs, s.method, np.dtype(s.dtype).itemsize)
         )
         X, Y, weights = data.X, data.Y, data.weights
         self.units = self.gates / np.linalg.norm(self.gates, axis=1, keepdims=True)
@@ -77,7 +79,7 @@ class Engine:
             X = np.maximum(X @ self.units.T, 0.0)
             patterns = np.ones((1, n))
         else:
-            patterns = s.module.gate_patterns(X, self.gates, s.threads)
+            patterns = s.module.gate_patterns(X, own, s.threads)
         if (
             s.loss == "squared" and weights is not None and data.radius is None
         ):  # sum s (f - y)^2: rows times sqrt(s)
@@ -95,6 +97,8 @@ class Engine:
             single_columns=s.method == "scp",
             radius=data.radius,
             threads=s.threads,
+            ranks=data.shares.ranks,
+            shard=data.shares.shard,
         )
 
     @property
@@ -125,10 +129,14 @@ class Engine:
             setattr(options, name, value)
         if kind is None:
             kind = "paper" if s.method == "admm" else "splitting"
-        monitor = None
-        if s.listener is not None or s.disp:
-            monitor = Monitor(self, beta, s.listener, s.disp)
+        shares, monitor = self.data.shares, None
+        heard = shares.any(s.listener is not None)
+        if heard or shares.any(s.disp):
+            monitor = Monitor(self, beta, s.listener, s.disp, heard)
+        if warm is not None:
+            warm = shares.own(warm.reshape(self.shape), axis=2).ravel()
         raw: dict[str, Any] = self.program.solve(kind, beta, s.dtype, options, warm, monitor)
+        raw["weights"] = shares.whole(raw["weights"], self.shape)
         raw["stopped"] = None if monitor is None else monitor.stopped
         return raw
 
@@ -212,6 +220,8 @@ def _message(raw: dict[str, Any], out: OptimizeResult, settings: Settings) -> st
         )
     if raw["reason"] == "maxtime":
         return f"The time limit maxtime was reached; the relative duality gap is {gap}."
+    if raw["reason"] == "callback":  # not this rank's, whose words come later
+        return "`callback` ended the run on another rank."
     return (
         "The iterates are not finite. Scale X (standardize=True), raise beta, or use "
         "dtype='float64'."
@@ -223,8 +233,11 @@ class Monitor:
 
     _HEADER = f"{'iteration':>9} {'objective':>22} {'dual':>22} {'gap':>9}"
 
-    def __init__(self, engine: Engine, beta: float, listener: Listener | None, disp: bool) -> None:
+    def __init__(
+        self, engine: Engine, beta: float, listener: Listener | None, disp: bool, heard: bool
+    ) -> None:
         self._engine, self._beta, self._listener, self._disp = engine, beta, listener, disp
+        self._heard = heard  # a listener on any rank
         self.stopped: str | None = None
         if disp:
             print(f"admm_relu: {engine.settings.method}\n{self._HEADER}")
@@ -233,10 +246,13 @@ class Monitor:
         if self._disp and record.nit % 10 ** max(1, len(str(record.nit)) - 1) == 0:
             gap = _relative(record.fun, record.dual_fun)
             print(f"{record.nit:9d} {record.fun:22.14g} {record.dual_fun:22.14g} {gap:9.1e}")
+        if not self._heard:
+            return False
+        weights = self._engine.data.shares.whole(record.weights, self._engine.shape)
         if self._listener is None:
             return False
         partial = OptimizeResult(
-            x=record.weights,
+            x=weights,
             fun=record.fun,
             dual_fun=record.dual_fun,
             gap=record.fun - record.dual_fun,
@@ -249,7 +265,7 @@ class Monitor:
             beta=self._beta,
             gates=self._engine.gates,
         )
-        add_network(partial, self._engine.network(record.weights))
+        add_network(partial, self._engine.network(weights))
         try:
             if self._listener(partial):
                 self.stopped = RETURNED_TRUE
@@ -261,7 +277,8 @@ class Monitor:
 class Deadline:
     """What is left of a time limit, for one solve after another; each may begin one iteration."""
 
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: float, shares: Shares) -> None:
+        self._shares = shares  # the time is over for all when it is for one
         self.limited = limit < math.inf
         self._end = self.now() + limit
 
@@ -275,7 +292,7 @@ class Deadline:
 
     @property
     def over(self) -> bool:
-        return self.now() >= self._end
+        return self.limited and self._shares.any(self.now() >= self._end)
 
 
 def run_method(
@@ -300,8 +317,10 @@ def run_method(
     return engine.result(raw, beta, s.method)
 
 
-def resolve_method(method: str, d: int, robust: bool) -> str:
+def resolve_method(method: str, d: int, robust: bool, shares: Shares) -> str:
     """What 'auto' stands for with d columns."""
+    if shares.ranks is not None:
+        return _shared_method(method, d, robust, shares.shard)
     if robust and method not in ("auto", "conic"):
         raise ValueError(f"robust_eps needs method='conic' or 'auto'; got {method!r}.")
     if method != "auto":
@@ -309,3 +328,20 @@ def resolve_method(method: str, d: int, robust: bool) -> str:
     if robust:
         return "conic"
     return "conic" if d <= CERTIFY_LIMIT else "admm"
+
+
+def _shared_method(method: str, d: int, robust: bool, shard: str) -> str:
+    """The same for ranks that share a program."""
+    if robust:
+        raise ValueError("robust_eps does not go with comm: train on one process.")
+    if method == "auto" and d > CONIC_LIMIT:
+        raise ValueError(
+            f"method='auto' begins with 'admm' on more than {CONIC_LIMIT} columns (X has {d}, the "
+            "intercept included), which does not go with comm: ask for 'conic' or 'gated'."
+        )
+    if method == "admm" or (method == "scp" and shard == "gates"):
+        raise ValueError(
+            f"method={method!r} does not go with comm and shard={shard!r}: take 'conic' or 'gated'"
+            + (", or 'scp' with shard='samples'." if method == "scp" else ".")
+        )
+    return "conic" if method == "auto" else method

@@ -14,6 +14,8 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .distributed import ranks
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -155,7 +157,8 @@ def suggest_names(function: Callable[P, R]) -> Callable[P, R]:
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         for name in kwargs:
             if name not in parameters:
-                raise TypeError(_unknown_keyword(function.__name__, name, parameters))
+                with ranks(kwargs.get("comm")):  # which ends the others too
+                    raise TypeError(_unknown_keyword(function.__name__, name, parameters))
         return function(*args, **kwargs)
 
     return checked

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.optimize import OptimizeResult
 
 from ._problem import Array
+from .distributed import Alone, Ranks
 
 
 class Record(Protocol):
@@ -37,6 +38,7 @@ Listener: TypeAlias = Callable[[OptimizeResult], Any]
 
 RETURNED_TRUE = "`callback` returned True."
 RAISED = "`callback` raised `StopIteration`."
+_ANSWERS = (None, RETURNED_TRUE, RAISED)
 
 
 def wrap_callback(callback: UserCallback, second: str = "convergence") -> Listener:
@@ -92,7 +94,10 @@ class Base:
 
 
 class Monitor:
-    """Called by the core once per iteration; a true answer ends the run."""
+    """Called by the core once per iteration; a true answer ends the run.
+
+    With several ranks, `listens` says whether a callback of one of them does, and may end them all.
+    """
 
     def __init__(
         self,
@@ -100,30 +105,33 @@ class Monitor:
         printer: Printer | None,
         keeper: Callable[[Record, Base], None] | None,
         tolerance: Callable[[float], float],
+        group: Ranks | Alone,
+        listens: bool,
     ) -> None:
         self._listener, self._printer, self._keeper = listener, printer, keeper
-        self._tolerance = tolerance
+        self._tolerance, self._group, self._listens = tolerance, group, listens
         self.base = Base()
         self.stopped: str | None = None  # the message of the status that the callback caused
 
     def __call__(self, record: Record) -> bool:
         if self._keeper is not None:
             self._keeper(record, self.base)
-        if self._printer is None and self._listener is None:
-            return False
-        result = self._intermediate(record)
-        if self._printer is not None:
-            self._printer(result)
-        return self._listener is not None and self._asks_to_stop(result)
-
-    def _asks_to_stop(self, result: OptimizeResult) -> bool:
-        assert self._listener is not None
-        try:
-            if self._listener(result):
-                self.stopped = RETURNED_TRUE
-        except StopIteration:
-            self.stopped = RAISED
+        answer = 0
+        if self._printer is not None or self._listener is not None:
+            result = self._intermediate(record)
+            if self._printer is not None:
+                self._printer(result)
+            if self._listener is not None:
+                answer = self._ask(self._listener, result)
+        if self._listens:
+            self.stopped = _ANSWERS[int(self._group.most(answer))]
         return self.stopped is not None
+
+    def _ask(self, listener: Listener, result: OptimizeResult) -> int:
+        try:
+            return _ANSWERS.index(RETURNED_TRUE) if listener(result) else 0
+        except StopIteration:
+            return _ANSWERS.index(RAISED)
 
     def _intermediate(self, record: Record) -> OptimizeResult:
         base = self.base

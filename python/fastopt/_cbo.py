@@ -36,6 +36,7 @@ from ._options import (
 from ._problem import BoundsLike, RandomSource, check_memory, draw_key, read_space
 from ._runs import Plan, Storage, run
 from ._workers import available_cpus
+from .distributed import Alone, ranks
 
 
 @suggest_names
@@ -93,6 +94,7 @@ def cbo(
     dtype: Any = None,
     threads: int | None = None,
     record_history: bool = False,
+    comm: Any = None,
 ) -> OptimizeResult:
     """Find the global minimum of a function by consensus-based optimisation.
 
@@ -240,6 +242,12 @@ def cbo(
         Threads of the core; the result does not depend on it. Default: all CPUs.
     record_history : bool
         Keep value, spread, alpha, step size, evaluations and consensus of each iteration.
+    comm : mpi4py communicator, torch.distributed group or `fastopt.distributed.Communicator`
+        All its processes call cbo with the same arguments, share the evaluations and get the same
+        result, bit for bit that of one process; of plain dynamics with many particles each holds
+        its rows only (docs/distributed.md). Rank 0 draws the key of `rng`, prints, writes and reads
+        checkpoints, and runs the last polish; a callback may be on any rank. Not with
+        ``device='cuda'``. Default: this process alone.
 
     Returns
     -------
@@ -247,7 +255,9 @@ def cbo(
         x (float64), fun, success, message, nit, nfev, population, population_energies, consensus;
         constr, constr_violation and maxcv with constraints; weights, minimizers, minimizer_values
         and history where asked for. status: 0 success; 1 maxiter, maxfev or maxtime; 2 stalled;
-        3 no finite value, or -inf; 4 infeasible; 99 stopped by the callback.
+        3 no finite value, or -inf; 4 infeasible; 99 stopped by the callback. With `comm`,
+        population, population_energies and weights hold the rows of this rank, those from
+        ``population_rows[0]`` to ``population_rows[1] - 1`` of all.
 
     Raises
     ------
@@ -256,6 +266,8 @@ def cbo(
         return a scalar.
     Exception
         Whatever func, constraints, gradient and callback raise comes back unchanged.
+    fastopt.distributed.RankError
+        With `comm`, where another rank raised, died or called something else.
 
     References
     ----------
@@ -275,74 +287,90 @@ def cbo(
     >>> bool(result.fun < 1e-9)
     True
     """
-    module = _backend.module(device, "cbo")
-    choice("dynamics", dynamics, DYNAMICS)
-    disp, vectorized = flag("disp", disp), flag("vectorized", vectorized)
-    polish = polish if callable(polish) else flag("polish", polish)
-    args = tuple(args) if isinstance(args, (tuple, list)) else (args,)
-    hybrid, native = dynamics == "hybrid", is_native(func)
-    dim = native_dimension(func)
-    space = read_space(bounds, integrality, x0, init, dim, hybrid)
-    free = int(space.box.free.sum())
-    own = {
-        "noise": noise,
-        "drift": drift,
-        "diffusion": diffusion,
-        "diffusion_factor": diffusion_factor,
-        "alpha_factor": alpha_factor,
-        "alpha_max": alpha_max,
-        "ess": ess,
-        "truncation": truncation,
-        "memory_drift": memory_drift,
-        "memory_diffusion": memory_diffusion,
-        "batch_size": batch_size,
-        "batch_mode": batch_mode,
-        "gradient_weight": gradient_weight,
-        "kernel_width": kernel_width,
-        "n_minimizers": n_minimizers,
-        "samples": samples,
-        "boundary": boundary,
-    }
-    options = {
-        **core_dynamics(dynamics),
-        **read_own_parameters(dynamics, own, module.CboOptions()),
-        **read_alpha(alpha, dynamics, alpha_factor != 1.0 or alpha_max != math.inf),
-        "tol": real("tol", tol, minimum=0.0),
-        "atol": real("atol", atol, minimum=0.0),
-        "polish": polish is True,
-        "dtype": read_dtype(dtype),
-        "record_history": flag("record_history", record_history),
-    }
-    check_combinations(options, own, gradient)
-    n = read_particles(n_particles, popsize, dynamics, free, space.init)
-    check_memory(n, space.box.dim, np.dtype(options["dtype"]).itemsize)
-    restarts, runs = integer("restarts", restarts, 0), integer("runs", runs, 1)
-    every = real("checkpoint_every", checkpoint_every, minimum=0.0)
-    problem = fingerprint(func, space, n, restarts, options)
-    storage = Storage(
-        None if checkpoint is None else path("checkpoint", checkpoint),
-        every,
-        None if resume is None else path("resume", resume),
-        problem,
-    )
-    _check_combinations(dynamics, gradient, restarts, runs, callback, storage)
-    options.update(read_limits(maxiter, maxfev, maxtime, f_target, hybrid, free))
-    check_budget(options, n)
-    if threads is not None:
-        options["threads"] = integer("threads", threads, 1, 4096)
-    if native:
-        refuse_for_native(func, args, vectorized, workers)
-    elif vectorized and not is_one_of(workers, 1):
-        message = "cbo: the 'workers' keyword overrides the 'vectorized' keyword"
-        warnings.warn(message, UserWarning, stacklevel=3)
-        vectorized = False
-    limits = read_constraints(
-        constraints,
-        space.box.dim,
-        vectorized,
-        None if constraint_tol is None else real("constraint_tol", constraint_tol, minimum=0.0),
-    )
-    with ExitStack() as stack:
+    with ExitStack() as stack:  # errors end the other ranks too, so all checks are inside
+        joined = stack.enter_context(ranks(comm))
+        group = Alone() if joined is None else joined
+        module = _backend.module(device, "cbo")
+        if joined is not None and module is not _backend.module():
+            raise ValueError("comm does not go with device='cuda': leave one of them out.")
+        choice("dynamics", dynamics, DYNAMICS)
+        disp, vectorized = flag("disp", disp), flag("vectorized", vectorized)
+        polish = polish if callable(polish) else flag("polish", polish)
+        args = tuple(args) if isinstance(args, (tuple, list)) else (args,)
+        hybrid, native = dynamics == "hybrid", is_native(func)
+        dim = native_dimension(func)
+        space = read_space(bounds, integrality, x0, init, dim, hybrid)
+        free = int(space.box.free.sum())
+        own = {
+            "noise": noise,
+            "drift": drift,
+            "diffusion": diffusion,
+            "diffusion_factor": diffusion_factor,
+            "alpha_factor": alpha_factor,
+            "alpha_max": alpha_max,
+            "ess": ess,
+            "truncation": truncation,
+            "memory_drift": memory_drift,
+            "memory_diffusion": memory_diffusion,
+            "batch_size": batch_size,
+            "batch_mode": batch_mode,
+            "gradient_weight": gradient_weight,
+            "kernel_width": kernel_width,
+            "n_minimizers": n_minimizers,
+            "samples": samples,
+            "boundary": boundary,
+        }
+        options = {
+            **core_dynamics(dynamics),
+            **read_own_parameters(dynamics, own, module.CboOptions()),
+            **read_alpha(alpha, dynamics, alpha_factor != 1.0 or alpha_max != math.inf),
+            "tol": real("tol", tol, minimum=0.0),
+            "atol": real("atol", atol, minimum=0.0),
+            "polish": polish is True,
+            "dtype": read_dtype(dtype),
+            "record_history": flag("record_history", record_history),
+        }
+        check_combinations(options, own, gradient)
+        n = read_particles(n_particles, popsize, dynamics, free, space.init)
+        check_memory(-(-n // group.size), space.box.dim, np.dtype(options["dtype"]).itemsize)
+        restarts, runs = integer("restarts", restarts, 0), integer("runs", runs, 1)
+        every = real("checkpoint_every", checkpoint_every, minimum=0.0)
+        problem = fingerprint(func, space, n, restarts, options)
+        storage = Storage(
+            None if checkpoint is None else path("checkpoint", checkpoint),
+            every,
+            None if resume is None else path("resume", resume),
+            problem,
+        )
+        _check_combinations(dynamics, gradient, restarts, runs, callback, storage)
+        options.update(read_limits(maxiter, maxfev, maxtime, f_target, hybrid, free))
+        check_budget(options, n)
+        if threads is not None:
+            options["threads"] = integer("threads", threads, 1, 4096)
+        if native:
+            refuse_for_native(func, args, vectorized, workers)
+        elif vectorized and not is_one_of(workers, 1):
+            message = "cbo: the 'workers' keyword overrides the 'vectorized' keyword"
+            warnings.warn(message, UserWarning, stacklevel=3)
+            vectorized = False
+        limits = read_constraints(
+            constraints,
+            space.box.dim,
+            vectorized,
+            None if constraint_tol is None else real("constraint_tol", constraint_tol, minimum=0.0),
+        )
+        listener = None if callback is None else wrap_callback(callback)
+        key = draw_key(rng, seed)
+        group.same_each(
+            {
+                **problem,
+                **{name: value for name, value in options.items() if name != "threads"},
+                "polish": "callable" if callable(polish) else polish,
+                "constraints": limits is not None,
+                "gradient": gradient is not None,
+                "runs": runs,
+            }
+        )
         if native:
             evaluator = native_evaluator(module, func, space.box.dim, limits)
         else:
@@ -355,14 +383,16 @@ def cbo(
             evaluator=evaluator,
             options=options,
             n_particles=n,
-            key=draw_key(rng, seed),
+            key=group.from_first(lambda: key),
             gradient=None if gradient is None else python_gradient(gradient, args, vectorized),
-            listener=None if callback is None else wrap_callback(callback),
+            listener=listener,
             disp=disp,
             polish=polish,
             constraints=constraints,
             restarts=restarts,
             storage=storage,
+            ranks=group,
+            listens=group.most(listener is not None) > 0,
         )
         return run(plan, runs, threads or available_cpus())
 

@@ -6,6 +6,8 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from .distributed import Ranks
+
 _Array = NDArray[np.float64]
 _Points = NDArray[Any]
 
@@ -115,6 +117,8 @@ class ReluProgram:
         single_columns: bool = False,
         radius: _Array | None = None,
         threads: int = 0,
+        ranks: Ranks | None = None,
+        shard: str = "gates",
     ) -> None: ...
     def solve(
         self,
@@ -144,6 +148,7 @@ def sample_gates(
     stream: int = 0,
     known: _Array | None = None,
     threads: int = 0,
+    ranks: Ranks | None = None,
 ) -> _Array: ...
 def gate_patterns(X: _Array, gates: _Array, threads: int = 0) -> _Array: ...
 def ascend_gates(
@@ -177,6 +182,7 @@ def cbo(
     gradient: Callable[[_Points, _Points], None] | None = None,
     state: dict[str, NDArray[Any]] | None = None,
     poll: Callable[[], None] | None = None,
+    comm: Ranks | None = None,
 ) -> dict[str, Any]: ...
 def fill_normal(
     n: int,
@@ -209,6 +215,7 @@ class Matrix:
     ) -> None: ...
     @property
     def shape(self) -> tuple[int, int]: ...
+    def join_ranks(self, ranks: Ranks) -> None: ...
     def sketch(
         self,
         size: int,

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
-from . import _backend
+from . import _backend, distributed
 from ._arguments import choice, integer, numbers, real, refuse_masked
 from ._problem import Array
 
@@ -156,6 +156,13 @@ class GLM:
     reduction : {'mean', 'sum'}
     threads : int, optional
         Threads of the core; the result does not depend on it.
+    comm : mpi4py communicator, torch.distributed group or `fastopt.distributed.Communicator`
+        Processes that share the rows: each passes its own part of A, y and sample_weight (no part
+        of a file that is mapped into memory is read by any other) and the same of all else. The
+        model is then that of all rows. Making it, its methods and `sketch_newton` on it are
+        collective: all ranks call them alike. Pass `sketch_newton` the model itself, not a function
+        that calls it, so that an error on one rank ends all. Default None: this process has all
+        rows.
 
     Examples
     --------
@@ -180,59 +187,85 @@ class GLM:
         sample_weight: ArrayLike | None = None,
         reduction: str = "mean",
         threads: int | None = None,
+        comm: Any = None,
     ) -> None:
-        choice("family", family, FAMILIES)
-        choice("reduction", reduction, ("mean", "sum"))
-        self.A = A
-        self.matrix = native_matrix(A)
-        rows, n = self.matrix.shape
-        if not np.all(np.isfinite(_real(A.data if issparse(A) else A, np.float64, "A"))):
-            raise ValueError("A must be finite.")
-        self.family, self.l2, self.n = family, real("l2", l2, minimum=0.0), n
-        self.y = _read_targets(y, rows, family)
-        weight = None
-        total = float(rows)
-        if sample_weight is not None:
-            weight = numbers("sample_weight", sample_weight)
-            if weight.shape != (rows,) or not np.all(weight >= 0):
-                raise ValueError(f"sample_weight must be {rows} non-negative numbers.")
-            with np.errstate(over="ignore"):
-                total = float(weight.sum())
+        self.ranks = distributed.join(comm)
+        with distributed.ranks(self.ranks) as ranks:
+            choice("family", family, FAMILIES)
+            choice("reduction", reduction, ("mean", "sum"))
+            self.A = A
+            self.matrix = native_matrix(A)
+            rows, n = self.matrix.shape
+            if not np.all(np.isfinite(_real(A.data if issparse(A) else A, np.float64, "A"))):
+                raise ValueError("A must be finite.")
+            self.family, self.l2, self.n = family, real("l2", l2, minimum=0.0), n
+            weight = None
+            total = float(rows)
+            if sample_weight is not None:
+                weight = numbers("sample_weight", sample_weight)
+                if weight.shape != (rows,) or not np.all(weight >= 0):
+                    raise ValueError(f"sample_weight must be {rows} non-negative numbers.")
+                with np.errstate(over="ignore"):
+                    total = float(weight.sum())
+            self.y = _read_targets(y, rows, family)
+            if ranks is not None:
+                ranks.same_each(
+                    {
+                        "family": family,
+                        "l2": self.l2,
+                        "reduction": reduction,
+                        "the number of columns of A": n,
+                        "sample_weight, given or not,": weight is not None,
+                    }
+                )
+                total = self._join(ranks, y, total)
             if not np.isfinite(total) or 0 < total < _LEAST_TOTAL:
                 raise ValueError(
                     f"sample_weight has the sum {total}, by which nothing can be divided: scale it."
                 )
-        factor = 1.0 if reduction == "sum" else 1.0 / total if total > 0 else 0.0
-        self._glm = _backend.module().Glm(
-            self.matrix,
-            self.y,
-            weight,
-            family,
-            self.l2,
-            factor,
-            0 if threads is None else integer("threads", threads, 1),
-        )
+            factor = 1.0 if reduction == "sum" else 1.0 / total if total > 0 else 0.0
+            self._glm = _backend.module().Glm(
+                self.matrix,
+                self.y,
+                weight,
+                family,
+                self.l2,
+                factor,
+                0 if threads is None else integer("threads", threads, 1),
+            )
+
+    def _join(self, ranks: distributed.Ranks, y: ArrayLike, total: float) -> float:
+        """Make the rows a part of those of all ranks; returns the sum of the weights of all."""
+        self.matrix.join_ranks(ranks)
+        coded = [self.family == "logistic" and label in np.asarray(y) for label in (0, -1)]
+        total, zeros, minuses = ranks.allreduce(np.array([total, *coded]))
+        if zeros and minuses:
+            raise ValueError("y must be coded alike on all ranks: one has labels 0, another -1.")
+        return float(total)
 
     def fun(self, x: ArrayLike) -> float:
         """f(x)."""
-        return float(self._glm.value(np.asarray(x, dtype=np.float64)))
+        with distributed.ranks(self.ranks):
+            return float(self._glm.value(np.asarray(x, dtype=np.float64)))
 
     __call__ = fun
 
     def jac(self, x: ArrayLike) -> Array:
         """The gradient, (n,)."""
-        gradient: Array = self._glm.gradient(np.asarray(x, dtype=np.float64))
+        with distributed.ranks(self.ranks):
+            gradient: Array = self._glm.gradient(np.asarray(x, dtype=np.float64))
         return gradient
 
     def hess(self, x: ArrayLike) -> WeightedGram:
-        """The Hessian as a `WeightedGram`."""
-        weights = self._glm.weights(np.asarray(x, dtype=np.float64))
+        """The Hessian as a `WeightedGram`; with `comm` its products are collective calls too."""
+        with distributed.ranks(self.ranks):
+            weights = self._glm.weights(np.asarray(x, dtype=np.float64))
         return WeightedGram(self.A, weights, self.l2, matrix=self.matrix)
 
     def hessp(self, x: ArrayLike, p: ArrayLike) -> Array:
         """Hessian times p, (n,)."""
-        product: Array = self.hess(x)._matvec(p)
-        return product
+        with distributed.ranks(self.ranks):
+            return self.hess(x)._matvec(p)
 
 
 def _read_targets(y: ArrayLike, rows: int, family: str) -> Array:

@@ -12,11 +12,13 @@ from scipy.optimize import OptimizeResult
 from ._callback import Base, Monitor
 from ._constraints import ConstraintSet
 from ._problem import Array
+from .distributed import Alone, Ranks
 
 CALLBACK_STATUS = 99
 INFEASIBLE_STATUS = 4
 
-_OPTIONAL = ("weights", "minimizers", "minimizer_values")
+_OPTIONAL = ("population_rows", "weights", "minimizers", "minimizer_values")
+_PIECE = 1 << 17  # numbers that a rank sends at a time
 _LEAST_SHARE = 0.02  # of the particles: fewer about a point are stragglers, not a minimum
 
 
@@ -35,11 +37,51 @@ def one_result(raw: dict[str, Any], monitor: Monitor | None) -> OptimizeResult:
         consensus=raw["consensus"],
         maxcv=float(raw.get("violation", 0.0)),
     )
+    n = len(raw["population"])
+    if n < len(raw["population_energies"]):  # the rows of this rank
+        first = int(raw["first_row"])
+        result.population_rows = np.array([first, first + n])
     if raw.get("history") is not None:
         result["history"] = {name: np.asarray(values) for name, values in raw["history"].items()}
     if monitor is not None and monitor.stopped is not None:
         result.update(success=False, status=CALLBACK_STATUS, message=monitor.stopped)
     return result
+
+
+def with_all_rows(result: OptimizeResult, ranks: Ranks | Alone) -> OptimizeResult:
+    """The result with the whole population, on rank 0 (of no use elsewhere)."""
+    if "population_rows" not in result or isinstance(ranks, Alone):
+        return result
+    own, n = result.population, len(result.population_energies)
+    d = own.shape[1]
+    spans = ranks.allgather(result.population_rows).astype(int)
+    whole = np.empty((n if ranks.rank == 0 else 0, d), dtype=own.dtype)
+    step = max(1, _PIECE // d)
+    for start in range(0, int((spans[:, 1] - spans[:, 0]).max()), step):
+        piece = np.zeros((step, d))
+        mine = own[start : start + step]
+        piece[: len(mine)] = mine
+        for (first, last), rows in zip(spans, ranks.allgather(piece), strict=True):
+            count = max(0, min(step, last - first - start))
+            if ranks.rank == 0:
+                whole[first + start : first + start + count] = rows[:count]
+    complete = OptimizeResult(result)
+    del complete["population_rows"]
+    complete.population = whole
+    return complete
+
+
+def keep_own_rows(result: OptimizeResult, ranks: Ranks) -> None:
+    """`population` and what goes with it become this rank's rows, `population_rows` says which."""
+    n = len(result.population_energies)
+    if "population_rows" not in result:  # all are here: as evenly as they were evaluated
+        cuts = [n * rank // ranks.size for rank in (ranks.rank, ranks.rank + 1)]
+        result.population = result.population[cuts[0] : cuts[1]].copy()
+        result.population_rows = np.array(cuts)
+    first, last = result.population_rows
+    for name in ("population_energies", "weights"):
+        if name in result:
+            result[name] = result[name][first:last].copy()
 
 
 def distinct_minimizers(

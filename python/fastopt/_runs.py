@@ -23,10 +23,13 @@ from ._result import (
     add_constraints,
     distinct_minimizers,
     join_restarts,
+    keep_own_rows,
     one_result,
     progress,
     stack_runs,
+    with_all_rows,
 )
+from .distributed import Alone, Ranks
 
 NO_LIMIT = 2**63 - 1
 POLISH_EVALUATIONS = 200  # per free coordinate, when maxfev does not say less
@@ -59,7 +62,14 @@ class Plan:
     constraints: Any  # as the user gave them, for a polish of the user's
     restarts: int
     storage: Storage
+    ranks: Ranks | Alone
+    listens: bool  # has one of the ranks a callback?
     poll: Callable[[], None] | None = None  # called every 50 ms; what it raises ends the run
+
+    @property
+    def comm(self) -> Ranks | None:
+        """The other ranks, as the core sees them."""
+        return self.ranks if isinstance(self.ranks, Ranks) else None
 
     @property
     def is_hybrid(self) -> bool:
@@ -74,7 +84,7 @@ def run(plan: Plan, runs: int, threads: int) -> OptimizeResult:
     if runs == 1:
         return run_one(plan, plan.key)
     keys = [derived_key(plan.key, "run", m) for m in range(runs)]
-    if not plan.evaluator.is_native or threads == 1:
+    if not plan.evaluator.is_native or threads == 1 or plan.comm:
         return stack_runs([run_one(plan, key) for key in keys])
     alone = replace(plan, options={**plan.options, "threads": 1})
     interrupted = threading.Event()
@@ -95,7 +105,7 @@ def run(plan: Plan, runs: int, threads: int) -> OptimizeResult:
 
 def run_one(plan: Plan, key: Key) -> OptimizeResult:
     """All restarts of one run, the polish and the final bookkeeping."""
-    printer = Printer() if plan.disp else None
+    printer = Printer() if plan.disp and plan.ranks.rank == 0 else None
     started = time.monotonic()
     store = _Store(plan, key)
     parts: list[OptimizeResult] = store.finished
@@ -104,9 +114,7 @@ def run_one(plan: Plan, key: Key) -> OptimizeResult:
         if len(parts) > plan.restarts or not _may_restart(plan, parts, started):
             break
     result = join_restarts(parts) if plan.restarts else parts[0]
-    if result.status != CALLBACK_STATUS:
-        _polish(plan, result)
-    _finish(plan, result)
+    _end_together(plan, result)
     if printer is not None:
         printer.finish(result)
     return result
@@ -120,7 +128,7 @@ def _may_restart(plan: Plan, parts: list[OptimizeResult], started: float) -> boo
         last.status not in (CALLBACK_STATUS, 3)
         and not last.fun <= plan.options.get("f_target", -np.inf)
         and nfev + first_iteration <= plan.limit("maxfev")
-        and time.monotonic() - started < plan.limit("maxtime")
+        and not plan.ranks.most(time.monotonic() - started >= plan.limit("maxtime"))
     )
 
 
@@ -155,6 +163,7 @@ def _restart(
         gradient=plan.gradient,
         state=store.take_state(),
         poll=plan.poll,
+        comm=plan.comm,
     )
     result = one_result(raw, monitor)
     if options.dynamics == "sampling":
@@ -190,7 +199,8 @@ def _constrained_search(plan: Plan) -> Callable[..., Any] | None:
     one = plan.evaluator
     if one.constraints is None or not plan.is_hybrid or plan.polish is not True:
         return None
-    return constrained_search(one.values, one.constraints, plan.space.box, one.dtype)
+    search = constrained_search(one.values, one.constraints, plan.space.box, one.dtype)
+    return lambda x, maxfun: plan.ranks.from_first(lambda: search(x, maxfun))
 
 
 # ---- what listens ----------------------------------------------------------------------------
@@ -202,11 +212,12 @@ class _Store:
     def __init__(self, plan: Plan, key: Key) -> None:
         self.key = key
         self.finished: list[OptimizeResult] = []
-        self._storage = plan.storage
+        self._storage, self._ranks = plan.storage, plan.ranks
         self._timer = _checkpoint.Timer(plan.storage.every)
         self._state: dict[str, Any] | None = None
-        if plan.storage.resume is not None:
-            arrays = _checkpoint.load(plan.storage.resume, plan.storage.problem)
+        self._writes = plan.ranks.from_first(lambda: plan.storage.path is not None)
+        arrays = plan.ranks.from_first(lambda: _stored(plan.storage))
+        if arrays is not None:
             try:
                 self._read(arrays)
             except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -233,21 +244,29 @@ class _Store:
         return state
 
     def keeper(self, index: int) -> Callable[[Record, Base], None] | None:
-        if self._storage.path is None:
+        if not self._writes:
             return None
         path, done = self._storage.path, list(self.finished)
 
-        def keep(record: Record, base: Base) -> None:
-            if not self._timer.due():
+        def keep(record: Record, base: Base) -> None:  # on all ranks; the first one writes
+            if not self._ranks.most(self._ranks.rank == 0 and self._timer.due()):
                 return
             arrays: dict[str, Any] = {"run/key": np.array(self.key, np.uint32)}
             arrays["run/restart"] = np.array(index)
             arrays.update({f"core/{name}": value for name, value in record.state().items()})
             for k, part in enumerate(done):
-                arrays.update({f"restart{k}/{name}": v for name, v in _result_arrays(part)})
-            _checkpoint.save(path, arrays, self._storage.problem)
+                whole = with_all_rows(part, self._ranks)
+                arrays.update({f"restart{k}/{name}": v for name, v in _result_arrays(whole)})
+            if path is not None and self._ranks.rank == 0:
+                _checkpoint.save(path, arrays, self._storage.problem)
 
         return keep
+
+
+def _stored(storage: Storage) -> _checkpoint.Arrays | None:
+    if storage.resume is None:
+        return None
+    return _checkpoint.load(storage.resume, storage.problem)
 
 
 _SCALARS = ("fun", "success", "status", "message", "nit", "nfev", "maxcv")
@@ -273,18 +292,41 @@ def _monitor(
     plan: Plan, store: _Store, index: int, base: Base, printer: Printer | None
 ) -> Monitor | None:
     keeper = store.keeper(index)
-    if plan.listener is None and printer is None and keeper is None:
+    if not plan.listens and printer is None and keeper is None:
         return None  # the core then calls nobody
 
     def tolerance(fun: float) -> float:
         return float(plan.options["atol"] + plan.options["tol"] * abs(fun))
 
-    monitor = Monitor(plan.listener, printer, keeper, tolerance)
+    monitor = Monitor(plan.listener, printer, keeper, tolerance, plan.ranks, plan.listens)
     monitor.base = base
     return monitor
 
 
 # ---- after the run ---------------------------------------------------------------------------
+
+# What is the same on all ranks without being sent, or each rank's own.
+_NOT_SENT = (
+    "population", "population_energies", "population_rows", "consensus", "history", "weights",
+    "minimizers", "minimizer_values",
+)  # fmt: skip
+
+
+def _end_together(plan: Plan, result: OptimizeResult) -> None:
+    """The polish and the last bookkeeping, by the first rank for all."""
+
+    def end() -> dict[str, Any]:
+        if result.status != CALLBACK_STATUS:
+            _polish(plan, result)
+        _finish(plan, result)
+        return {name: value for name, value in result.items() if name not in _NOT_SENT}
+
+    ended = plan.ranks.from_first(end)
+    for name in [name for name in result if name not in ended and name not in _NOT_SENT]:
+        del result[name]
+    result.update(ended)
+    if plan.comm is not None:
+        keep_own_rows(result, plan.comm)
 
 
 def _polish(plan: Plan, result: OptimizeResult) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult, OptimizeWarning
 
-from . import _backend
+from . import _backend, distributed
 from ._arguments import choice, flag, integer, numbers, real, short
 from ._callback import RAISED, RETURNED_TRUE, wrap_callback
+from ._glm import GLM
 from ._newton_problem import Functions, Objective, read_equalities, refuse_bounds
 from ._problem import Array, RandomSource, draw_key, read_start
 
@@ -31,6 +32,7 @@ LINEAR_SOLVERS = (
 )
 SKETCHES = ("sjlt", "countsketch", "srht", "gaussian", "uniform", "leverage", "less")
 _NO_LIMIT = 2**62
+_OPTIONS = {"globalisation": "merit"}  # the user's names
 
 _MESSAGES = {
     0: "Optimization terminated successfully: the KKT residual is below tol.",
@@ -41,6 +43,7 @@ _MESSAGES = {
     "and constraints there, or start elsewhere.",
     4: "The constraints seem inconsistent: x is a stationary point of their violation, which is "
     "{violation:.3g} there. This is a local statement; another x0 may do.",
+    99: "`callback` ended the run on another rank.",
 }
 _SINGULAR = (
     "The KKT matrix stays singular whatever multiple of the identity is added: the KKT residual "
@@ -218,38 +221,43 @@ def sketch_newton(
     if unknown:
         names = ", ".join(str(name) for name in unknown)
         warnings.warn(f"Unknown solver options: {names}", OptimizeWarning, stacklevel=2)
-    choice("linear_solver", linear_solver, LINEAR_SOLVERS)
-    choice("sketch", sketch, SKETCHES)
-    choice("merit", merit, ("augmented-lagrangian", "filter"))
-    start = read_start(x0)
-    args = args if isinstance(args, tuple) else (args,)
-    refuse_bounds(bounds, start.size)
-    if finite_diff_rel_step is not None:
-        finite_diff_rel_step = _read_rel_step(finite_diff_rel_step, start.size)
-    objective = Objective(fun, start.size, args, jac, hess, hessp, finite_diff_rel_step)
-    functions = Functions(objective, read_equalities(constraints, start), start.size)
-    key = (0, 0) if rng is None else draw_key(rng, None)
-    paper = linear_solver == "adasketch"
-    filter_first = merit == "filter" or functions.approximate
-    options = {
-        "linear_solver": "auto" if paper else linear_solver,
-        "sketch": sketch,
-        "sketch_size": 0 if sketch_size is None else integer("sketch_size", sketch_size, 1),
-        "globalisation": "adasketch" if paper else "filter" if filter_first else "merit",
-        "tol": real("tol", 1e-8 if tol is None else tol, above=0.0),
-        "maxiter": 1000 if maxiter is None else integer("maxiter", maxiter, 0),
-        "maxfev": _NO_LIMIT if maxfev is None else integer("maxfev", maxfev, 1),
-        "maxtime": math.inf if maxtime is None else real("maxtime", maxtime, minimum=0.0),
-        "scale": flag("scale", scale) and not paper,
-        "key0": key[0],
-        "key1": key[1],
-        "threads": 0 if threads is None else integer("threads", threads, 1),
-        "record_history": flag("record_history", record_history),
-        "second_order": not functions.approximate,
-    }
-    disp = flag("disp", disp)
-    monitor = _Monitor(callback, disp) if callback is not None or disp else None
-    raw = module.sketch_newton(functions, start, functions.m, options, monitor)
+    model = fun if isinstance(fun, GLM) else getattr(fun, "__self__", None)  # of a bound method
+    with distributed.ranks(model.ranks if isinstance(model, GLM) else None) as ranks:
+        choice("linear_solver", linear_solver, LINEAR_SOLVERS)
+        choice("sketch", sketch, SKETCHES)
+        choice("merit", merit, ("augmented-lagrangian", "filter"))
+        start = read_start(x0)
+        args = args if isinstance(args, tuple) else (args,)
+        refuse_bounds(bounds, start.size)
+        if finite_diff_rel_step is not None:
+            finite_diff_rel_step = _read_rel_step(finite_diff_rel_step, start.size)
+        objective = Objective(fun, start.size, args, jac, hess, hessp, finite_diff_rel_step)
+        functions = Functions(objective, read_equalities(constraints, start), start.size)
+        key = (0, 0) if rng is None else draw_key(rng, None)
+        paper = linear_solver == "adasketch"
+        filter_first = merit == "filter" or functions.approximate
+        options = {
+            "linear_solver": "auto" if paper else linear_solver,
+            "sketch": sketch,
+            "sketch_size": 0 if sketch_size is None else integer("sketch_size", sketch_size, 1),
+            "globalisation": "adasketch" if paper else "filter" if filter_first else "merit",
+            "tol": real("tol", 1e-8 if tol is None else tol, above=0.0),
+            "maxiter": 1000 if maxiter is None else integer("maxiter", maxiter, 0),
+            "maxfev": _NO_LIMIT if maxfev is None else integer("maxfev", maxfev, 1),
+            "maxtime": math.inf if maxtime is None else real("maxtime", maxtime, minimum=0.0),
+            "scale": flag("scale", scale) and not paper,
+            "key0": key[0],
+            "key1": key[1],
+            "threads": 0 if threads is None else integer("threads", threads, 1),
+            "record_history": flag("record_history", record_history),
+            "second_order": not functions.approximate,
+            "ranks": ranks,
+        }
+        if ranks is not None:
+            _check_alike(ranks, start, functions, options)
+        disp = flag("disp", disp)
+        monitor = _Monitor(callback, disp) if callback is not None or disp else None
+        raw = module.sketch_newton(functions, start, functions.m, options, monitor)
     result = _result(raw, functions, monitor)
     if raw["linear_solver"] == "sketch-pcg":
         result.sketch["kind"] = sketch
@@ -257,6 +265,28 @@ def sketch_newton(
     if disp:
         print(result.message)
     return result
+
+
+def _check_alike(
+    ranks: distributed.Ranks, start: Array, functions: Functions, options: dict[str, Any]
+) -> None:
+    """All ranks must solve the same problem in the same way, each with its own rows."""
+    if options["sketch"] in ("leverage", "less"):
+        raise ValueError(
+            f"sketch={options['sketch']!r} draws by scores of all rows, which no rank has: with "
+            "comm take 'sjlt', 'countsketch', 'gaussian', 'srht' or 'uniform'."
+        )
+    own = ("threads", "ranks", "record_history", "key0", "key1")
+    alike = {_OPTIONS.get(name, name): value for name, value in options.items() if name not in own}
+    alike.update(x0=start.tolist(), constraints=functions.m, rng=(options["key0"], options["key1"]))
+    ranks.same_each(alike)
+    if functions.m:
+        mine = np.concatenate([functions.cons(start), functions.jac(start).ravel()])
+        every = ranks.allgather(mine)
+        if not np.allclose(every, every[0], rtol=1e-9, atol=1e-9, equal_nan=True):
+            raise ValueError(
+                "constraints must be the same on all ranks: at x0 their values or Jacobians differ."
+            )
 
 
 def _read_rel_step(value: ArrayLike, n: int) -> Array:

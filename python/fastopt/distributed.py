@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import pickle
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 __all__ = ["Communicator", "RankError", "mpi", "torch"]
 
 Numbers = NDArray[np.float64]
+_Exchange = Callable[[Numbers], Numbers]
 _T = TypeVar("_T")
 
 
@@ -233,13 +235,15 @@ def _adapter(comm: Any) -> Communicator:
         return comm
     raise TypeError(
         "comm must be an mpi4py communicator, a torch.distributed process group, or an object with "
-        f"rank, size, allgather and allreduce (fastopt.distributed.Communicator), got {comm!r}"
+        "rank, size, allgather and allreduce (fastopt.distributed.Communicator), got "
+        f"{' '.join(repr(comm).split()):.60}"
     )
 
 
 _GATHER, _REDUCE, _END, _FAILED = 1.0, 2.0, 3.0, 4.0
 _NAMES = {_GATHER: "allgather", _REDUCE: "allreduce", _END: "the end", _FAILED: "a failure"}
 _MESSAGE = 400  # characters of an error that travel
+_PIECE = 1 << 20  # numbers of one exchange of something long
 
 
 class Ranks:
@@ -253,16 +257,38 @@ class Ranks:
     def __init__(self, comm: Communicator) -> None:
         self._comm = comm
         self.rank, self.size = int(comm.rank), int(comm.size)
+        self.inside = False  # a block of `ranks`
+        self._ended = False  # nobody waits for this rank any more
+        self._owed: tuple[_Exchange, Numbers] | None = None  # announced, and not yet over
         if not 0 <= self.rank < self.size:
             raise ValueError(f"comm: rank must be in 0 .. size - 1, got {self.rank} of {self.size}")
 
     def allgather(self, array: Numbers) -> Numbers:
-        self._announce(_GATHER, array.size)
-        return self._exchange(array)
+        return self._exchange(_GATHER, self._comm.allgather, array)
 
     def allreduce(self, array: Numbers) -> Numbers:
-        self._announce(_REDUCE, array.size)
-        return np.asarray(self._comm.allreduce(array), dtype=np.float64)
+        return self._exchange(_REDUCE, self._comm.allreduce, array)
+
+    def from_first(self, make: Callable[[], _T]) -> _T:
+        """Return what `make` returned on rank 0, which alone calls it; pickled on its way."""
+        made = make() if self.rank == 0 else None
+        packed = pickle.dumps(made) if self.rank == 0 else b""
+        length = int(self.allgather(np.array([float(len(packed))]))[0, 0])
+        # Four bytes a number, which sums with zeros leave as they are, and a sum takes no more
+        # memory for many ranks than for two.
+        words = np.zeros(-(-length // 4), dtype=np.uint32)
+        words.view(np.uint8)[: len(packed)] = np.frombuffer(packed, dtype=np.uint8)
+        for start in range(0, words.size, _PIECE):
+            piece = slice(start, start + _PIECE)
+            words[piece] = self.allreduce(words[piece].astype(np.float64)).astype(np.uint32)
+        if self.rank == 0:
+            return made  # type: ignore[return-value]
+        received: _T = pickle.loads(words.tobytes()[:length])
+        return received
+
+    def most(self, value: float) -> float:
+        """Return the largest `value` of all ranks: of yes and no, whether one says yes."""
+        return float(self.allgather(np.array([float(value)])).max())
 
     def same(self, name: str, value: _T) -> _T:
         """Return `value`, which must be equal on all ranks; ValueError on all where it is not."""
@@ -279,31 +305,61 @@ class Ranks:
                 )
         return value
 
+    def same_each(self, values: Mapping[str, Any]) -> None:
+        """Demand that all of `values` are equal on all ranks; ValueError on all names the first."""
+        words = repr(sorted(values.items()))
+        digest = hashlib.sha256(words.encode()).digest()[:16]
+        digests = self.allgather(np.frombuffer(digest, dtype=np.uint16))
+        if np.all(digests == digests[0]):
+            return
+        self.same("the options given", sorted(values))
+        for name in sorted(values):
+            self.same(name, values[name])
+
+    def begin(self) -> None:
+        self.inside, self._ended, self._owed = True, False, None
+
     def end(self) -> None:
         """Wait for all to arrive here: afterwards nobody needs this rank any more."""
         self._announce(_END, 0)
+        self._ended = True
+        self._heed_interrupt()
 
     def failed(self, error: BaseException) -> None:
         """Tell the others, who wait for this rank or will, that it leaves with `error`."""
-        if self._is("broken"):
+        if self._ended or self._is("broken"):
             return
         with contextlib.suppress(Exception):  # they are gone too
-            self._exchange(np.array([_FAILED, 0.0]))
-            self._exchange(_encoded(f"{type(error).__name__}: {error}"))
+            if self._owed is not None:  # they are in the exchange that this rank broke off
+                exchange, array = self._owed
+                exchange(array)
+            self._gather(np.array([_FAILED, 0.0]))
+            self._gather(_encoded(f"{type(error).__name__}: {error}"))
 
-    def _exchange(self, array: Numbers) -> Numbers:
+    def _exchange(self, plan: float, exchange: _Exchange, array: Numbers) -> Numbers:
+        mine = np.ascontiguousarray(array, dtype=np.float64)
+        self._announce(plan, mine.size)
+        self._owed = exchange, mine
+        out = np.asarray(exchange(mine), dtype=np.float64)
+        self._owed = None
+        return out
+
+    def _gather(self, array: Numbers) -> Numbers:
         return np.asarray(self._comm.allgather(array), dtype=np.float64)
 
     def _is(self, state: str) -> bool:
         return bool(getattr(self._comm, state, False))  # of our own adapters
 
-    def _announce(self, plan: float, count: int) -> None:
-        if self._is("broken"):
-            raise RankError("comm: an earlier exchange was left half-way: make a new communicator")
+    def _heed_interrupt(self) -> None:
         if self._is("interrupted"):
             self._comm.interrupted = False  # type: ignore[attr-defined]
             raise KeyboardInterrupt
-        plans = self._exchange(np.array([plan, float(count)]))
+
+    def _announce(self, plan: float, count: int) -> None:
+        if self._is("broken"):
+            raise RankError("comm: an earlier exchange was left half-way: make a new communicator")
+        self._heed_interrupt()
+        plans = self._gather(np.array([plan, float(count)]))
         if plans.shape != (self.size, 2):
             raise ValueError(
                 f"comm.allgather must return one row for each rank, shape {(self.size, 2)}, got "
@@ -311,7 +367,7 @@ class Ranks:
             )
         failed = np.flatnonzero(plans[:, 0] == _FAILED)
         if failed.size:
-            messages = self._exchange(np.zeros(_MESSAGE))
+            messages = self._gather(np.zeros(_MESSAGE))
             raise RankError(
                 "; ".join(f"rank {rank} failed with {_text(messages[rank])}" for rank in failed)
             )
@@ -326,6 +382,21 @@ class Ranks:
             )
 
 
+class Alone:
+    """The same for a process without others: nothing is exchanged."""
+
+    rank, size = 0, 1
+
+    def from_first(self, make: Callable[[], _T]) -> _T:
+        return make()
+
+    def most(self, value: float) -> float:
+        return float(value)
+
+    def same_each(self, values: Mapping[str, Any]) -> None:
+        pass
+
+
 def _encoded(text: str) -> Numbers:
     out = np.zeros(_MESSAGE)
     characters = np.frombuffer(text.encode()[:_MESSAGE], dtype=np.uint8)
@@ -337,16 +408,23 @@ def _text(numbers: Numbers) -> str:
     return bytes(numbers.astype(np.uint8)).rstrip(b"\0").decode(errors="replace")
 
 
+def join(comm: Any) -> Ranks | None:
+    """The `Ranks` of a user's ``comm=``; None for None."""
+    return comm if comm is None or isinstance(comm, Ranks) else Ranks(_adapter(comm))
+
+
 @contextlib.contextmanager
 def ranks(comm: Any) -> Iterator[Ranks | None]:
-    """The `Ranks` of a user's ``comm=`` while a solver runs; None for None.
+    """The same while a solver runs.
 
-    All ranks leave together: by the end of the block, or because one of them raised in it.
+    All ranks leave together: by the end of the block, or because one of them raised in it. A block
+    within one of the same `Ranks` is a part of it.
     """
-    if comm is None:
-        yield None
+    joined = join(comm)
+    if joined is None or joined.inside:
+        yield joined
         return
-    joined = Ranks(_adapter(comm))
+    joined.begin()
     try:
         yield joined
         joined.end()
@@ -355,3 +433,5 @@ def ranks(comm: Any) -> Iterator[Ranks | None]:
     except BaseException as error:
         joined.failed(error)
         raise
+    finally:
+        joined.inside = False

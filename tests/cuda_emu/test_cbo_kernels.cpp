@@ -327,7 +327,7 @@ TEST_CASE_TEMPLATE("energies, weights and the consensus", T, double, float) {
                 for (std::size_t k = 0; k < c.size(); ++k) c[k] = total[1 + k] / total[0];
                 std::vector<double> got(c.size());
                 steps.weighted_mean(dx.data(), batch ? drows.data() : nullptr, n, dw.data(),
-                                    got.data());
+                                    Shares(nullptr), got.data());
                 CHECK(same_bits(got, c));
             }
         }

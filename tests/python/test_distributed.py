@@ -1,9 +1,14 @@
 """The exchanges of fastopt.distributed: a failure on one rank ends all, and nothing is mixed up."""
 
+import os
+import signal
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
+from launched_ranks import KINDS, Launch, require
 from thread_ranks import on_ranks, results_of
 
 from fastopt import distributed
@@ -36,6 +41,67 @@ def test_a_failure_reaches_the_others_wherever_they_are():
         assert isinstance(error, RankError) and "rank 1 failed with KeyError: 'mine'" in str(error)
 
 
+def test_whole_numbers_are_sent_as_numbers():
+    def run(comm):
+        with distributed.ranks(comm) as ranks:
+            return ranks.allgather(np.arange(3)), ranks.allreduce(np.arange(3))
+
+    for gathered, reduced in results_of(2, run):
+        np.testing.assert_array_equal(gathered, [[0, 1, 2]] * 2)
+        np.testing.assert_array_equal(reduced, [0, 2, 4])
+
+
+def test_what_the_first_rank_makes_is_everybodys():
+    made = {"x": np.array([-0.0, np.nan, 1e-320]), "words": "ünïcode" * 300_000, 3: None}
+
+    def run(comm):
+        with distributed.ranks(comm) as ranks:
+            calls = []
+            got = ranks.from_first(lambda: calls.append(1) or made)
+            return got, len(calls), ranks.most(ranks.rank), ranks.most(False)
+
+    for rank, (got, calls, one, none) in enumerate(results_of(3, run)):
+        assert got["x"].tobytes() == made["x"].tobytes() and got["words"] == made["words"]
+        assert calls == (rank == 0) and one == 2.0 and not none
+
+
+def test_a_rank_that_fails_within_an_exchange_pays_what_it_owes():
+    """Out of memory, for example: the others are already in the exchange."""
+
+    def run(comm):
+        exchange, failures = comm.allgather, []
+
+        def allgather(array):
+            if array.size == 7 and comm.rank == 1 and not failures:
+                failures.append(1)
+                raise MemoryError("no room")
+            return exchange(array)
+
+        comm.allgather = allgather
+        with distributed.ranks(comm) as ranks:
+            ranks.allgather(np.ones(7))
+            ranks.allgather(np.ones(2))
+
+    other, own = on_ranks(2, run)
+    assert isinstance(own, MemoryError)
+    assert isinstance(other, RankError) and "rank 1 failed with MemoryError: no room" in str(other)
+
+
+def test_an_interrupt_at_the_very_end_is_not_lost():
+    comm = distributed._Adapter(np.inf)
+    comm.rank, comm.size, exchanges = 0, 1, []
+
+    def allgather(array):
+        exchanges.append(array)
+        comm.interrupted = True
+        return array[None]
+
+    comm.allgather = comm.allreduce = allgather
+    with pytest.raises(KeyboardInterrupt), distributed.ranks(comm):
+        pass
+    assert len(exchanges) == 1  # the others have left
+
+
 def test_a_failure_after_the_last_exchange_reaches_the_others():
     def run(comm):
         with distributed.ranks(comm) as ranks:
@@ -65,6 +131,24 @@ def test_the_same_value_is_demanded_of_all_ranks():
 
     for error in on_ranks(2, run):
         assert isinstance(error, ValueError) and "x0 must be the same on all ranks" in str(error)
+
+
+def test_many_values_are_compared_in_one_exchange_until_they_differ():
+    def run(comm):
+        with distributed.ranks(comm) as ranks:
+            ranks.same_each({"tol": 1e-8, "maxiter": 5})
+            ranks.same_each({"tol": 1e-8, "maxiter": 5 + ranks.rank})
+
+    for rank, error in enumerate(on_ranks(2, run)):
+        assert isinstance(error, ValueError), error
+        assert f"maxiter must be the same on all ranks, got {5 + rank} on rank" in str(error)
+
+    def other_names(comm):
+        with distributed.ranks(comm) as ranks:
+            ranks.same_each({"tol": 1.0} if ranks.rank else {"atol": 1.0})
+
+    for error in on_ranks(2, other_names):
+        assert isinstance(error, ValueError) and "the options given" in str(error)
 
 
 @pytest.mark.parametrize("comm", [3, "world", object()])
@@ -130,3 +214,65 @@ def test_missing_packages_name_the_extra(monkeypatch, extra, module):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=rf"pip install 'fastopt\[{extra}\]'"):
         getattr(distributed, extra)()
+
+
+# ---- real launchers ----------------------------------------------------------------------------
+
+
+def fail_on_the_second(comm):
+    with distributed.ranks(comm) as ranks:
+        ranks.allreduce(np.ones(3))
+        if ranks.rank == 1:
+            raise ValueError("mine alone")
+        ranks.allgather(np.ones(50))
+
+
+def interrupt_the_second(comm):
+    with distributed.ranks(comm) as ranks:
+        ranks.allreduce(np.ones(3))
+        if ranks.rank == 1:
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        else:
+            time.sleep(6)  # longer than the one that is interrupted goes on waiting
+        ranks.allreduce(np.ones(3))
+
+
+def never_answer(comm):
+    timed = getattr(distributed, "mpi" if hasattr(comm, "Get_rank") else "torch")(comm, timeout=0.5)
+    with distributed.ranks(timed) as ranks:
+        if ranks.rank == 1:
+            time.sleep(3)
+        ranks.allreduce(np.ones(3))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_failed_process_ends_the_others(kind, tmp_path):
+    require(kind)
+    with Launch(kind, 2, fail_on_the_second, folder=tmp_path) as launch:
+        assert any(launch.wait())
+        first, second = launch.answers()
+        assert second == (None, "ValueError: mine alone"), launch.log()
+        # mpi4py ends the job at the first error, perhaps before the other rank has said its own.
+        if kind == "torch" or first is not None:
+            assert first[1] == "RankError: rank 1 failed with ValueError: mine alone"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interrupt_ends_a_rank_that_waits_and_the_others(kind, tmp_path):
+    require(kind)
+    with Launch(kind, 2, interrupt_the_second, folder=tmp_path) as launch:
+        assert any(launch.wait())
+        first, second = launch.answers()
+        assert second == (None, "KeyboardInterrupt: "), launch.log()
+        if kind == "torch":  # mpiexec kills the others itself
+            assert first[1].startswith("RankError: ")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_timeout_is_kept(kind, tmp_path):
+    require(kind)
+    with Launch(kind, 2, never_answer, folder=tmp_path) as launch:
+        assert any(launch.wait())
+        assert launch.answers()[0][1].startswith(
+            "RankError: no answer from the other ranks within 0.5 seconds"
+        ), launch.log()

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.skipif(not PAGES, reason="needs the source tree")
 
 # Libraries of the blocks that show what was before, or a face of ours: without them a block is
 # skipped, and their own warnings are theirs.
-FOREIGN = {"cbx", "cma", "cvxpy", "cyipopt", "jax", "matplotlib", "numba", "scnn", "sklearn",
-           "torch", "tqdm"}  # fmt: skip
+FOREIGN = {"cbx", "cma", "cvxpy", "cyipopt", "jax", "matplotlib", "mpi4py", "numba", "scnn",
+           "sklearn", "torch", "tqdm"}  # fmt: skip
 
 # What blocks of a page take for granted.
 DATA = """

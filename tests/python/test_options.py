@@ -42,7 +42,7 @@ CORE_ONLY = {"key0", "key1", "alpha_schedule"}
 FACE_ONLY = {
     "args", "popsize", "rng", "seed", "callback", "disp", "x0", "constraints", "integrality",
     "vectorized", "workers", "gradient", "constraint_tol", "restarts", "runs", "checkpoint",
-    "checkpoint_every", "resume", "device",
+    "checkpoint_every", "resume", "device", "comm",
 }  # fmt: skip
 
 

@@ -119,6 +119,7 @@ def script():
         ("global_search", None),
         ("newton", None),
         ("networks", None),
+        ("several_processes", None),
         ("estimators", "sklearn"),
         ("tensors", "torch"),
         ("arrays", "jax"),

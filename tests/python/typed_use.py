@@ -14,6 +14,7 @@ from fastopt import (
     admm_relu,
     admm_relu_path,
     cbo,
+    distributed,
     lstsq,
     minimize,
     problems,
@@ -58,6 +59,18 @@ def global_search() -> list[float]:
     return [float(r.fun) for r in (by_function, native, through_scipy, ours)] + values
 
 
+class Alone:
+    """A communicator of one process."""
+
+    rank, size = 0, 1
+
+    def allgather(self, array: Vector, /) -> Vector:
+        return array[None]
+
+    def allreduce(self, array: Vector, /) -> Vector:
+        return array
+
+
 def newton() -> float:
     A: Vector = np.random.default_rng(0).standard_normal((200, 3))
     model = problems.GLM(A, (A[:, 0] > 0).astype(float), "logistic", l2=1e-2)
@@ -65,6 +78,9 @@ def newton() -> float:
     assert curvature.shape == (3, 3)
     equal = scipy.optimize.LinearConstraint(np.ones((1, 3)), 0, 0)
     fitted = sketch_newton(model, np.zeros(3), constraints=equal)
+    comm: distributed.Communicator = Alone()
+    shared = problems.GLM(A, model.y, "logistic", l2=1e-2, comm=comm)
+    assert sketch_newton(shared, np.zeros(3), constraints=equal).fun == fitted.fun
     plain = minimize(bowl, [1.0, 2.0], method="sketch-newton", jac=gradient, tol=1e-9)
     S = SketchOperator(20, 200, rng=1)
     small: NDArray[Any] = sketch(A, 20, rng=1)
@@ -76,6 +92,8 @@ def networks() -> float:
     X: Vector = np.linspace(-1, 1, 40)[:, None]
     y: Vector = np.abs(X[:, 0])
     result = admm_relu(X, y, beta=1e-2, gates=10, rng=1)
+    shared = admm_relu(X, y, beta=1e-2, gates=10, rng=1, comm=Alone(), shard="samples")
+    assert abs(shared.fun - result.fun) < 1e-9
     path = admm_relu_path(X, y, [1e-1, 1e-2], gates=10, rng=1)
     return float(result.gap + path.fun[-1] + result.predict(X).sum())
 
@@ -137,6 +155,29 @@ def pictures() -> int:
         plot.summary(result),
     ]
     return len(drawn)
+
+
+class OneRank:
+    """The members of `fastopt.distributed.Communicator`, for a process without others."""
+
+    rank = 0
+    size = 1
+
+    def allgather(self, array: Vector, /) -> Vector:
+        return array[None].copy()
+
+    def allreduce(self, array: Vector, /) -> Vector:
+        return array.copy()
+
+
+def several_processes() -> float:
+    from fastopt.distributed import Communicator, RankError
+
+    comm: Communicator = OneRank()
+    try:
+        return float(cbo(bowl, [(-2, 3)] * 2, rng=1, maxfev=200, comm=comm).fun)
+    except RankError:
+        return 0.0
 
 
 def progress() -> int:

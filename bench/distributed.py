@@ -1,0 +1,301 @@
+"""cbo on 1, 2 and 4 processes of this machine beside a model of it, and the model's prediction.
+
+The model of one iteration on P ranks has four terms:
+
+    divided * ceil(items / P) / items * max(1, P / cores)   evaluations, moves
+    same * max(1, P / cores)                 what every rank does: weights, sums of blocks
+    calls * (overhead + latency log2 P)      what an exchange costs however small it is
+    bytes (P - 1) / P / bandwidth            what a rank receives
+
+`divided` and `same` are CPU times of one process, `overhead` and `bandwidth` those of exchanges
+without work; 2 and 4 processes are predicted from them and measured. With more processes than cores
+nothing can be gained, which the model says too. The CPU time of the busiest rank shows how the work
+divides where other programs take the cores. For other machines the interconnect is an assumption:
+--latency and --bandwidth.
+
+    python bench/distributed.py [--quick] [--repeats N] [--jsonl FILE]
+        [--latency MICROSECONDS] [--bandwidth GIGABYTES]
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import _common as common
+import numpy as np
+from _common import Clock, Seconds
+from numpy.typing import NDArray
+
+from fastopt import cbo, problems
+from fastopt._workers import available_cpus
+from fastopt.distributed import ranks
+
+PROCESSES = (1, 2, 4)
+LARGER = 50  # times the particles of what is measured
+PREDICTED = (1, 4, 16, 64, 256, 1024)
+CALLS_OF_AN_EXCHANGE = 2  # of the communicator: what a rank means to do, and the numbers
+
+
+@dataclass(frozen=True)
+class Work:
+    """One iteration: seconds that are divided, seconds that are not, and what is exchanged."""
+
+    divided: float
+    items: int  # that it is made of: blocks of particles, or particles
+    same: float
+    exchanges: int
+    numbers: int  # of 8 bytes that each rank has in the end
+
+
+@dataclass(frozen=True)
+class Machine:
+    cores: float  # that the ranks share; inf: one for each
+    overhead: float  # seconds of one call of the communicator, however small
+    latency: float  # ... and for each doubling of the ranks
+    bandwidth: float  # bytes a second that a rank receives
+
+
+def predicted(work: Work, machine: Machine, size: int) -> float:
+    """Seconds of one iteration on `size` ranks."""
+    crowding = max(1.0, size / machine.cores)
+    share = math.ceil(work.items / size) / work.items
+    seconds = (work.divided * share + work.same) * crowding
+    if size > 1:
+        per_call = machine.overhead + machine.latency * math.log2(size)
+        seconds += work.exchanges * CALLS_OF_AN_EXCHANGE * per_call
+        seconds += 8 * work.numbers * (size - 1) / size / machine.bandwidth
+    return seconds
+
+
+def least(times: Iterable[Seconds]) -> Seconds:
+    walls, cpus = zip(*((one.wall, one.cpu) for one in times), strict=True)
+    return Seconds(min(walls), min(cpus))
+
+
+# ---- what runs on the ranks ----------------------------------------------------------------------
+
+
+def costly(x: NDArray[np.float64]) -> float:
+    """A function that takes a while: about 0.2 ms here."""
+    total = 0.0
+    for _ in range(40):
+        total += float(np.sum(x * x - np.cos(3 * x)))
+    return total / 40
+
+
+def particles(comm: Any, name: str, n: int, d: int, steps: int) -> Seconds:
+    """Seconds of the fastest iteration, told by a callback, which is one more exchange."""
+    problem = problems.rastrigin(d)
+    func = problem if name == "cheap" else costly
+    options = {"dynamics": "anisotropic", "n_particles": n, "rng": 1, "polish": False, "tol": 0.0}
+
+    clock, marks = Clock(), []
+    cbo(
+        func,
+        problem.bounds,
+        maxiter=steps + 1,
+        threads=1,
+        comm=comm,
+        callback=lambda intermediate_result: marks.append(clock.read()),
+        **options,
+    )
+    return least(after - before for before, after in itertools.pairwise(marks))
+
+
+def exchange(comm: Any, numbers: int, steps: int) -> Seconds:
+    """Seconds of the fastest exchange of so many numbers in all."""
+    with ranks(comm) as group:
+        mine = np.ones(max(1, numbers // group.size))
+        clock, marks = Clock(), []
+        for _ in range(steps):
+            group.allgather(mine)
+            marks.append(clock.read())
+    return least(after - before for before, after in itertools.pairwise(marks))
+
+
+TASKS: dict[str, Callable[..., Seconds]] = {"particles": particles, "exchange": exchange}
+
+
+def work_here(task: str, arguments: list[Any], repeats: int, file: str) -> None:
+    """One of the processes that `on` starts; the first one writes the times of the slowest."""
+    from mpi4py import MPI
+
+    comm, times = MPI.COMM_WORLD, []
+    for _ in range(repeats):
+        mine = TASKS[task](comm, *arguments)
+        times.append([comm.allreduce(part, MPI.MAX) for part in (mine.wall, mine.cpu)])
+    if comm.rank == 0:
+        Path(file).write_text(json.dumps(times))
+
+
+def on(size: int, repeats: int, task: str, *arguments: Any) -> list[Seconds]:
+    """The times of a task on `size` processes, those of the slowest rank."""
+    mpiexec = shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or "mpiexec"
+    with tempfile.TemporaryDirectory() as folder:
+        file = f"{folder}/times"
+        task_of_rank = json.dumps([task, arguments, repeats, file])
+        command = [mpiexec, "-n", str(size), sys.executable, "-m", "mpi4py", __file__]
+        subprocess.run([*command, "--rank", task_of_rank], check=True, stdin=subprocess.DEVNULL)
+        return [Seconds(*pair) for pair in json.loads(Path(file).read_text())]
+
+
+# ---- the work of an iteration --------------------------------------------------------------------
+
+
+def blocks(n: int, d: int) -> int:
+    """Of particles, with a partial sum each (rows_of_block in csrc/cbo/cbo_steps.hpp)."""
+    return math.ceil(n / max(64, 16384 // d))
+
+
+def cheap_work(n: int, d: int, steps: int, repeats: int) -> Work:
+    """A native function: what depends on d is divided, what does not is done by every rank."""
+    few = 2  # coordinates: what remains is the same for any number of them
+    narrow, wide = (
+        least(particles(None, "cheap", n, dim, steps) for _ in range(repeats)).cpu
+        for dim in (few, d)
+    )
+    per_coordinate = (wide - narrow) / (d - few)
+    divided = per_coordinate * d
+    count = blocks(n, d)
+    return Work(divided, count, max(0.0, wide - divided), 3, n + count * (d + 1))
+
+
+def costly_work(n: int, d: int, steps: int, repeats: int) -> Work:
+    """A slow function: few particles, which all ranks hold; only evaluations are divided."""
+    point = np.full(d, 0.3)
+    clock = Clock()
+    for _ in range(1000):
+        costly(point)
+    evaluations = n * clock.read().cpu / 1000
+    alone = least(particles(None, "costly", n, d, steps) for _ in range(repeats)).cpu
+    evaluations = min(evaluations, alone)
+    return Work(evaluations, n, alone - evaluations, 2, n)
+
+
+def this_machine(repeats: int) -> Machine:
+    small = least(on(2, repeats, "exchange", 2, 1000)).wall
+    many = 1 << 20
+    large = least(on(2, repeats, "exchange", many, 20)).wall
+    per_call = small / CALLS_OF_AN_EXCHANGE
+    received = 8 * many / 2
+    return Machine(available_cpus(), per_call, 0.0, received / max(large - small, 1e-9))
+
+
+# ---- tables --------------------------------------------------------------------------------------
+
+
+def show(
+    case: str, work: Work, here: Machine, there: Machine, measured: dict[int, Seconds]
+) -> None:
+    print(f"\n{case}")
+    print(f"  divided {work.divided * 1e3:.2f} ms, on every rank {work.same * 1e3:.2f} ms,", end="")
+    print(f" {work.exchanges} exchanges, {8 * work.numbers / 1e6:.3g} MB")
+    print(f"  {'ranks':>6} {'wall ms':>9} {'model ms':>9} {'efficiency':>11}", end="")
+    print(f" {'CPU ms of a rank':>17} {'efficiency':>11}")
+    for size, seconds in measured.items():
+        of_wall, of_cpu = (
+            getattr(measured[1], kind) / size / getattr(seconds, kind) for kind in ("wall", "cpu")
+        )
+        print(
+            f"  {size:6d} {seconds.wall * 1e3:9.2f} {predicted(work, here, size) * 1e3:9.2f} "
+            f"{of_wall:11.0%} {seconds.cpu * 1e3:17.2f} {of_cpu:11.0%}"
+        )
+    print("  with a core for each rank and the interconnect assumed:")
+    foresee(work, there)
+    print(f"  ... and {LARGER} times the particles:")
+    foresee(larger(work), there)
+
+
+def larger(work: Work) -> Work:
+    return Work(
+        work.divided * LARGER,
+        work.items * LARGER,
+        work.same * LARGER,
+        work.exchanges,
+        work.numbers * LARGER,
+    )
+
+
+def foresee(work: Work, there: Machine) -> None:
+    print(f"  {'ranks':>6} {'model ms':>10} {'efficiency':>11}")
+    alone = predicted(work, there, 1)
+    for size in [size for size in PREDICTED if size <= work.items]:
+        seconds = predicted(work, there, size)
+        print(f"  {size:6d} {seconds * 1e3:10.2f} {alone / size / seconds:11.0%}")
+    sizes = range(1, work.items + 1)
+    half = max(size for size in sizes if alone / size / predicted(work, there, size) >= 0.5)
+    best = min(predicted(work, there, size) for size in sizes)
+    near = next(size for size in sizes if predicted(work, there, size) < 1.1 * best)
+    print(f"  beyond {half} ranks more than half of their time is lost; {near} are within 10 % of")
+    print(f"  the fastest; beyond {work.items} nothing is left to divide")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter runs")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of each case (default 5)")
+    parser.add_argument("--jsonl", type=Path, metavar="FILE", help="append the records")
+    parser.add_argument("--latency", type=float, default=2.0, help="microseconds (default 2)")
+    parser.add_argument("--bandwidth", type=float, default=10.0, help="GB/s (default 10)")
+    parser.add_argument("--rank", help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.rank is not None:
+        work_here(*json.loads(options.rank))
+        return 0
+    if not common.has("mpi4py", "several processes"):
+        return 0
+    repeats = 1 if options.quick else options.repeats
+    here = this_machine(repeats)
+    there = Machine(math.inf, here.overhead, options.latency * 1e-6, options.bandwidth * 1e9)
+    print(common.machine())
+    print(
+        f"a call of the communicator {here.overhead * 1e6:.0f} us, between processes here "
+        f"{here.bandwidth / 1e9:.2f} GB/s; assumed elsewhere: {options.latency:g} us for each "
+        f"doubling of the ranks, {options.bandwidth:g} GB/s"
+    )
+    n, steps = (5_000, 4) if options.quick else (20_000, 8)
+    cases = {
+        "cheap": (n, 1000, steps, cheap_work),
+        "costly": (400, 20, 5, costly_work),
+    }
+    titles = {"cheap": "named function, particles divided", "costly": "0.2 ms a point, in Python"}
+    records = []
+    for name, (particles_, d, iterations, measure) in cases.items():
+        work = measure(particles_, d, iterations, repeats)
+        measured = {}
+        for size in PROCESSES:
+            times = on(size, repeats, "particles", name, particles_, d, iterations)
+            measured[size] = least(times)
+            walls = [one.wall for one in times]
+            records.append(
+                common.Record(
+                    bench="distributed",
+                    case=f"{name}, {size} ranks",
+                    solver="cbo",
+                    median=float(np.median(walls)),
+                    least=min(walls),
+                    greatest=max(walls),
+                    least_wall=min(walls),
+                    repeats=repeats,
+                    threads=size,
+                    extra={"model": predicted(work, here, size), "cpu": measured[size].cpu},
+                )
+            )
+        show(f"cbo, {titles[name]}: N={particles_}, d={d}", work, here, there, measured)
+    common.write(records, options.jsonl)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
