@@ -23,8 +23,7 @@ template <class T> class ConjugateGradients final : public IterativeSystem<T> {
         const auto factor = [&](index_t i) {
             T* block = blocks_.data() + i * d * d;
             design_.gate_gram(i, s_, T(1), block);
-            if (!(tiled ? tiled_potrf(d, block, threads) : potrf(d, block, d)))
-                throw BackendError("a preconditioner block is not definite");
+            if (!(tiled ? tiled_potrf(d, block, threads) : potrf(d, block, d))) not_definite();
         };
         if (!tiled) return parallel_for(design_.n_gates(), threads, factor);
         for (index_t i = 0; i < design_.n_gates(); ++i) factor(i);

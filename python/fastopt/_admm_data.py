@@ -190,9 +190,13 @@ def read_data(
     with np.errstate(over="ignore", invalid="ignore"):
         scaling = scaling_of(design, weights, standardize, fit_intercept)
         scaled = scaling.apply(design)
+    product = np.ones(1)  # as large as X'L'(0) may be: the certificate squares it
     for name, values in (("X", scaled), ("y", targets), ("sample_weight", weights)):
         if values is not None:
             refuse_overflow(name, values)
+            with np.errstate(over="ignore"):
+                product = product * max(1.0, np.abs(values).max())
+    refuse_overflow("the product of X, y and sample_weight", product)
     return TrainingData(
         scaled,
         np.ascontiguousarray(targets),

@@ -52,6 +52,15 @@ def test_more_particles_than_memory_give_a_memory_error(n):
         cbo(problem, problem.bounds, dynamics="anisotropic", n_particles=n)
 
 
+@pytest.mark.parametrize("runs", [10**9, 2**62])
+@pytest.mark.parametrize("objective", ["native", "python"])
+def test_more_runs_than_memory_give_a_memory_error(runs, objective):
+    """The keys of all runs were drawn first, until the process was killed."""
+    func = problems.sphere(2) if objective == "native" else lambda x: float(x @ x)
+    with pytest.raises(MemoryError, match=f"in {runs} runs .* or runs"):
+        cbo(func, [(-1, 2)] * 2, runs=runs)
+
+
 def test_popsize_times_dimension_may_overflow():
     problem = problems.sphere(100)
     with pytest.raises((MemoryError, ValueError), match="popsize"):
