@@ -42,6 +42,10 @@ _MESSAGES = {
     4: "The constraints seem inconsistent: x is a stationary point of their violation, which is "
     "{violation:.3g} there. This is a local statement; another x0 may do.",
 }
+_AT_THE_START = (
+    "Optimization terminated successfully: x0 meets tol already, with the KKT residual {kkt:.3g}. "
+    "Lower tol if the derivatives are that small elsewhere too."
+)
 _SINGULAR = (
     "The KKT matrix stays singular whatever multiple of the identity is added: the KKT residual "
     "{kkt:.3g} is above tol. Check the constraints' Jacobian, or scale the problem."
@@ -273,6 +277,8 @@ def _message(raw: dict[str, Any]) -> str:
         return _UNBOUNDED
     if raw["code"] == 1 and not raw["maxiter"]:
         return _MAXTIME if raw["maxtime"] else _MAXFEV
+    if raw["code"] == 0 and raw["nit"] == 0 and raw["kkt_residual"] > 0:
+        return _AT_THE_START.format(kkt=raw["kkt_residual"])
     text = _SINGULAR if raw["singular"] else _MESSAGES.get(raw["code"], "")
     return text.format(kkt=raw["kkt_residual"], violation=raw["constr_violation"])
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -331,6 +332,7 @@ KINDS: tuple[tuple[dict[str, Any], int], ...] = (
     ({"dynamics": "sampling", "n_particles": 6, "samples": True, "alpha": 1.0}, 3),
 )
 FOLDER = tempfile.TemporaryDirectory(prefix="fastopt-fuzz-")
+os.fsync = lambda file: None  # these files are thrown away, and disks are slow
 
 
 def checkpoint_of(kind: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], bytes]:

@@ -38,7 +38,9 @@ CALLS = {
 @pytest.mark.parametrize("name", CALLS)
 @FEW
 @given(
-    layout=st.sampled_from(["C", "F", "reversed", "strided", "read-only", "list", "masked, none"]),
+    layout=st.sampled_from(
+        ["C", "F", "reversed", "strided", "read-only", "list", "masked, none", "misaligned"]
+    ),
     dtype=st.sampled_from(["<f8", ">f8", "<f4", "O", "g"]),
 )
 def test_layout_and_type_change_nothing(name, layout, dtype):
@@ -53,6 +55,10 @@ def test_layout_and_type_change_nothing(name, layout, dtype):
         one = one[::-1].copy()[::-1]
     elif layout == "strided":
         one = np.repeat(one, 3, axis=0)[::3]
+    elif layout == "misaligned" and dtype != "O":
+        moved = np.zeros(one.nbytes + 1, np.uint8)[1:].view(one.dtype).reshape(one.shape)
+        moved[...] = one
+        one = moved
     elif layout == "read-only":
         one.flags.writeable = False
     elif layout == "list":
