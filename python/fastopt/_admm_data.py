@@ -215,6 +215,16 @@ def available_memory() -> int:
     return min(_system_memory(), _container_memory())
 
 
+def refuse_beyond_memory(what: str, wanted: int, advice: str) -> None:
+    """MemoryError before anything is allocated that the system would promise and not have."""
+    present = available_memory()
+    if wanted > present:
+        raise MemoryError(
+            f"{what} takes {wanted / 2**30:.2g} GiB, more than the {present / 2**30:.2g} GiB "
+            f"available: {advice}."
+        )
+
+
 def _system_memory() -> int:
     try:
         with open("/proc/meminfo") as lines:

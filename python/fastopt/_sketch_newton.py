@@ -12,8 +12,10 @@ from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult, OptimizeWarning
 
 from . import _backend
+from ._admm_data import refuse_beyond_memory
 from ._arguments import choice, flag, integer, numbers, real, short
 from ._callback import RAISED, RETURNED_TRUE, wrap_callback
+from ._glm import GLM
 from ._newton_problem import Functions, Objective, read_equalities, refuse_bounds
 from ._problem import Array, RandomSource, draw_key, read_start
 
@@ -251,6 +253,8 @@ def sketch_newton(
         "record_history": flag("record_history", record_history),
         "second_order": not functions.approximate,
     }
+    if linear_solver != "auto" or isinstance(fun, GLM):
+        _check_memory(linear_solver, start.size, functions.m)
     disp = flag("disp", disp)
     monitor = _Monitor(callback, disp) if callback is not None or disp else None
     raw = module.sketch_newton(functions, start, functions.m, options, monitor)
@@ -261,6 +265,18 @@ def sketch_newton(
     if disp:
         print(result.message)
     return result
+
+
+def _check_memory(linear_solver: str, n: int, m: int) -> None:
+    """What each step forms: the KKT matrix and the Hessian, or a sketch of no fewer rows than n."""
+    if linear_solver in ("nystrom-pcg", "minres"):
+        return
+    order = n + m if linear_solver not in ("auto", "sketch-pcg") else n
+    refuse_beyond_memory(
+        f"a dense system of {order} rows, which linear_solver={linear_solver!r} forms,",
+        8 * (order * order + n * n) if linear_solver != "auto" else 8 * n * n,
+        "choose 'nystrom-pcg' or 'minres', which need products with the Hessian only",
+    )
 
 
 def _read_rel_step(value: ArrayLike, n: int) -> Array:
