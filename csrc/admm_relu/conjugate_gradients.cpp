@@ -29,8 +29,7 @@ template <class T> class ConjugateGradients final : public IterativeSystem<T> {
         each_gate([&](index_t i) {
             T* block = blocks_.data() + i * d * d;
             for (index_t k = 0; k < d; ++k) block[k * d + k] += T(1);
-            if (!(tiled ? tiled_potrf(d, block, threads) : potrf(d, block, d)))
-                throw BackendError("a preconditioner block is not definite");
+            if (!(tiled ? tiled_potrf(d, block, threads) : potrf(d, block, d))) not_definite();
         });
     }
     void solve(const T* rhs, T* x, double tolerance) override;

@@ -8,7 +8,7 @@ namespace fastopt {
 
 void not_definite() {
     throw BackendError("the system I + gamma F'F is not positive definite in this precision: "
-                       "raise beta or rho, or use dtype='float64'");
+                       "raise beta or rho, scale X, or use dtype='float64'");
 }
 
 template <class T>

@@ -32,7 +32,7 @@ PaperSteps<T>::PaperSteps(Program& program)
 }
 
 void no_cone_system() {
-    throw BackendError("rv I + rs X'X is not positive definite in this precision: use "
+    throw BackendError("rv I + rs X'X is not positive definite in this precision: scale X, or use "
                        "dtype='float64'");
 }
 
@@ -162,7 +162,7 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
             return finish(Status::stopped_by_callback, k + 1);
         if (k > 0 && primal <= o.tol && dual <= o.tol && k >= next_check) { // and near the optimum?
             evaluate(k + 1);
-            if (d > largest_cone || fun - result.dual <= o.gap_tol * std::abs(fun))
+            if (d > largest_cone || std::abs(fun - result.dual) <= o.gap_tol * std::abs(fun))
                 return finish(Status::converged, k + 1);
             next_check = k + std::max<index_t>(10, k / 4);
         }

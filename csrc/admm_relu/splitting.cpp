@@ -52,7 +52,8 @@ template <class T> struct SplittingSolver<T>::State {
     index_t settled = 0;
 
     double gap() const { return best_fun - best_dual; }
-    bool certified() const { return gap() <= options.gap_tol * std::abs(best_fun); }
+    // By size: a bound above the value, by more than rounding, certifies nothing.
+    bool certified() const { return std::abs(gap()) <= options.gap_tol * std::abs(best_fun); }
 
     // v = shrink(Proj_K(r), beta/rv)
     void prox(const double* from, double* to, ActiveSets& active) {

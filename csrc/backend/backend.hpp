@@ -56,7 +56,8 @@ void gelsy(index_t m, index_t n, double* a, index_t lda, double* b, double rcond
 void geqrf(index_t m, index_t n, double* a, index_t lda);
 
 // Eigenvalues of a symmetric matrix (lower triangle), ascending; row i of A becomes eigenvector i.
-void syev(index_t n, double* a, index_t lda, double* eigenvalues);
+// False when there are none, for A is not finite.
+bool syev(index_t n, double* a, index_t lda, double* eigenvalues);
 
 const char* blas_name(); // the library's own words: name, version, kernel
 

@@ -3,6 +3,7 @@
 #include <cblas.h>
 #include <lapacke.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <string>
 
@@ -141,10 +142,11 @@ void geqrf(index_t m, index_t n, double* a, index_t lda) {
     if (info < 0) throw BackendError("geqrf refused argument " + std::to_string(-info));
 }
 
-void syev(index_t n, double* a, index_t lda, double* eigenvalues) {
+bool syev(index_t n, double* a, index_t lda, double* eigenvalues) {
     const int info =
         scipy_LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', narrow(n), a, narrow(lda), eigenvalues);
-    if (info != 0) throw BackendError("syevd failed with code " + std::to_string(info));
+    if (info == LAPACK_WORK_MEMORY_ERROR) throw std::bad_alloc();
+    return info == 0 && std::isfinite(eigenvalues[0]) && std::isfinite(eigenvalues[n - 1]);
 }
 
 const char* blas_name() { return scipy_openblas_get_config(); }

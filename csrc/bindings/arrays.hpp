@@ -12,7 +12,10 @@ namespace fastopt {
 
 namespace py = pybind11;
 
-template <class T> using Rows = py::array_t<T, py::array::c_style | py::array::forcecast>;
+// What the core reads: by rows, and where a T may lie; other arrays are copied.
+template <class T>
+using Rows = py::array_t<T, py::array::c_style | py::array::forcecast |
+                                py::detail::npy_api::NPY_ARRAY_ALIGNED_>;
 
 // A NumPy array on a Buffer's own memory, which it keeps alive.
 template <class T> py::array_t<T> share(const Buffer<T>& buffer, std::vector<py::ssize_t> shape) {

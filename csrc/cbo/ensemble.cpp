@@ -334,6 +334,8 @@ template <class T> void Ensemble<T>::consensus(index_t k) {
     spread_ = std::isfinite(spread.square)
                   ? std::sqrt(std::max(spread.square / static_cast<double>(n) - mean * mean, 0.0))
                   : no_limit;
+    // Where the squares underflow, the sum of the distances, which is no less, stands for them.
+    if (spread.square < std::numeric_limits<double>::min()) spread_ = spread.above;
     mean_ = energy_min_ + mean;
 
     if (!options_.alpha_schedule.empty())

@@ -30,12 +30,12 @@ double least_reduced_curvature(const std::vector<double>& j, const double* w, in
     // eigenvectors of J'J for its n - m smallest eigenvalues span the null space
     Buffer<double> jj(n * n), values(n);
     if (m > 0) syrk<double>(n, m, 1.0, j.data(), n, 0.0, jj.data(), n);
-    syev(n, jj.data(), n, values.data());
+    constexpr double unknown = -std::numeric_limits<double>::infinity(); // J or W overflows
+    if (!syev(n, jj.data(), n, values.data())) return unknown;
     Buffer<double> wz(k * n), reduced(k * k), low(k);
     gemm<double>(false, false, k, n, n, 1.0, jj.data(), n, w, n, 0.0, wz.data(), n);
     gemm<double>(false, true, k, k, n, 1.0, wz.data(), n, jj.data(), n, 0.0, reduced.data(), k);
-    syev(k, reduced.data(), k, low.data());
-    return low[0];
+    return syev(k, reduced.data(), k, low.data()) ? low[0] : unknown;
 }
 
 } // namespace
@@ -51,7 +51,7 @@ bool AdaSketch::step(ScaledFunctions& s, NewtonPoint& p, std::vector<double>& l,
     if (m > 0) {
         Buffer<double> jj(m * m), values(m);
         gemm<double>(false, true, m, m, n, 1.0, p.j.data(), n, p.j.data(), n, 0.0, jj.data(), m);
-        syev(m, jj.data(), m, values.data());
+        if (!syev(m, jj.data(), m, values.data())) return false;
         xi_g = values[0];
         if (xi_g < least_xi_g) return false;
     }

@@ -16,12 +16,19 @@ enum Stream : std::uint32_t { lanczos_start = 56 };
 Buffer<double> row_space(index_t n, index_t m, const double* j, index_t& rank) {
     rank = 0;
     if (m == 0) return {};
-    Buffer<double> jj(m * m), values(m), v(m * n);
-    gemm<double>(false, true, m, m, n, 1.0, j, n, j, n, 0.0, jj.data(), m);
-    syev(m, jj.data(), m, values.data());
+    Buffer<double> jj(m * m), values(m), v(m * n),
+        unit(m * n); // rows of unit size overflow nowhere
+    for (index_t i = 0; i < m; ++i) {
+        double largest = 0;
+        for (index_t k = 0; k < n; ++k) largest = std::fmax(largest, std::fabs(j[i * n + k]));
+        for (index_t k = 0; largest > 0 && k < n; ++k) unit[i * n + k] = j[i * n + k] / largest;
+    }
+    gemm<double>(false, true, m, m, n, 1.0, unit.data(), n, unit.data(), n, 0.0, jj.data(), m);
+    if (!syev(m, jj.data(), m, values.data())) return {};
     for (index_t i = m - 1; i >= 0 && rank < n && values[i] > dependent * values[m - 1]; --i) {
         double* row = v.data() + rank++ * n;
-        gemv<double>(true, m, n, 1 / std::sqrt(values[i]), j, n, jj.data() + i * m, 0.0, row);
+        gemv<double>(true, m, n, 1 / std::sqrt(values[i]), unit.data(), n, jj.data() + i * m, 0.0,
+                     row);
     }
     return v;
 }
@@ -66,7 +73,7 @@ LeastCurvature least_curvature(index_t n, index_t m, const double* j,
     if (k == 0) return out;
     Buffer<double> t(k * k), values(k);
     gemm<double>(false, true, k, k, n, 1.0, q.data(), n, wq.data(), n, 0.0, t.data(), k);
-    syev(k, t.data(), k, values.data());
+    if (!syev(k, t.data(), k, values.data())) return out; // W overflows
     out.value = values[0];
     out.largest = std::fmax(std::fabs(values[0]), std::fabs(values[k - 1]));
     out.v.assign(static_cast<std::size_t>(n), 0.0);

@@ -225,7 +225,7 @@ bool NystromPcg::approximate(const KktSystem& k) {
     trsm(true, false, l, n, g.data(), l, y.data(), n); // B' = L^-1 Y', W ~ B B'
     gemm<double>(false, true, l, l, n, 1.0, y.data(), n, y.data(), n, 0.0, g.data(), l);
     values_.assign(static_cast<std::size_t>(l), 0.0);
-    syev(l, g.data(), l, values_.data());
+    if (!syev(l, g.data(), l, values_.data())) return false;
     vectors_ = Buffer<double>(l * n);
     gemm<double>(false, false, l, n, l, 1.0, g.data(), l, y.data(), n, 0.0, vectors_.data(), n);
     for (index_t i = 0; i < l; ++i) {

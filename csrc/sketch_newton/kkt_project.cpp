@@ -82,7 +82,7 @@ Shape SketchAndProject::solve(const double* r, double rtol, double* d) {
         gemm<double>(true, false, width, width, size, 1.0, y.data(), width, y.data(), width, 0.0,
                      g.data(), width);
         gemv<double>(true, size, width, 1.0, s.data(), width, rest.data(), 0.0, right.data());
-        syev(width, g.data(), width, values.data()); // row i of g: eigenvector i
+        if (!syev(width, g.data(), width, values.data())) return Shape::inaccurate;
         std::vector<double> a(width, 0.0);
         for (index_t i = 0; i < width; ++i) {
             if (values[i] <= 1e-13 * values.back()) continue;

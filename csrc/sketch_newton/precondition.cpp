@@ -56,7 +56,8 @@ LeastSquaresSolver::LeastSquaresSolver(const DataMatrix<double>& a,
     Buffer<double> both(checked_product(size, size)), values(size);
     for (index_t i = 0; i < n; ++i)
         for (index_t j = i; j < n; ++j) both[(n + i) * size + j] = sa[i * n + j];
-    syev(size, both.data(), size, values.data());
+    if (!syev(size, both.data(), size, values.data()))
+        throw BackendError("the sketch of A is not finite: scale A");
     rank_ = 0;
     while (rank_ < n && values[size - 1 - rank_] > o_.rcond * values[size - 1]) ++rank_;
     l_ = Buffer<double>();

@@ -202,9 +202,13 @@ def read_data(
     with np.errstate(over="ignore", invalid="ignore"):
         scaling = scaling_of(design, weights, standardize, fit_intercept, shares)
         scaled = scaling.apply(design)
+    product = np.ones(1)  # as large as X'L'(0) may be: the certificate squares it
     for name, values in (("X", scaled), ("y", targets), ("sample_weight", weights)):
         if values is not None:
             refuse_overflow(name, values)
+            with np.errstate(over="ignore"):
+                product = product * max(1.0, np.abs(values).max())
+    refuse_overflow("the product of X, y and sample_weight", product)
     return TrainingData(
         scaled,
         np.ascontiguousarray(targets),
@@ -222,6 +226,16 @@ def read_data(
 def available_memory() -> int:
     """Bytes that this process can still get, as far as system and container say."""
     return min(_system_memory(), _container_memory())
+
+
+def refuse_beyond_memory(what: str, wanted: int, advice: str) -> None:
+    """MemoryError before anything is allocated that the system would promise and not have."""
+    present = available_memory()
+    if wanted > present:
+        raise MemoryError(
+            f"{what} takes {wanted / 2**30:.2g} GiB, more than the {present / 2**30:.2g} GiB "
+            f"available: {advice}."
+        )
 
 
 def _system_memory() -> int:

@@ -187,6 +187,9 @@ def admm_relu(
         For an argument that makes no sense, with what was expected.
     MemoryError
         When the arrays would not fit, before they are made.
+    RuntimeError
+        When a linear system cannot be factored in the precision of the iterates, as where X holds
+        numbers of very different sizes; the error says what to change.
 
     Notes
     -----

@@ -25,6 +25,7 @@ from ._options import (
     MOVING,
     check_budget,
     check_combinations,
+    check_width,
     core_dynamics,
     fingerprint,
     read_alpha,
@@ -331,9 +332,11 @@ def cbo(
             "record_history": flag("record_history", record_history),
         }
         check_combinations(options, own, gradient)
+        check_width(options, space.box)
         n = read_particles(n_particles, popsize, dynamics, free, space.init)
-        check_memory(-(-n // group.size), space.box.dim, np.dtype(options["dtype"]).itemsize)
         restarts, runs = integer("restarts", restarts, 0), integer("runs", runs, 1)
+        itemsize = np.dtype(options["dtype"]).itemsize
+        check_memory(-(-n // group.size), space.box.dim, itemsize, runs)
         every = real("checkpoint_every", checkpoint_every, minimum=0.0)
         problem = fingerprint(func, space, n, restarts, options)
         storage = Storage(

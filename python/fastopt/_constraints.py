@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, NonlinearConstraint
 from scipy.sparse import issparse
 
+from ._glm import checked_sparse
 from ._problem import Array
 
 _WRONG_SHAPE = (
@@ -171,7 +172,10 @@ def _component(constraint: Any, dim: int, vectorized: bool) -> Component:
 
 
 def _matrix(matrix: Any, dim: int) -> Any:
-    checked = matrix.tocsr() if issparse(matrix) else np.atleast_2d(np.asarray(matrix, float))
+    if issparse(matrix):
+        checked: Any = checked_sparse(matrix, "A of a LinearConstraint").tocsr()
+    else:
+        checked = np.atleast_2d(np.asarray(matrix, float))
     if checked.ndim != 2 or checked.shape[1] != dim:
         raise ValueError(
             f"A of a LinearConstraint must have {dim} columns, one for each variable; "

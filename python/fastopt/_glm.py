@@ -44,10 +44,12 @@ def native_matrix(matrix: Any, name: str = "A", *, single: bool = False) -> Any:
 
 
 def checked_sparse(matrix: Any, name: str) -> Any:
-    """The sparse matrix, when its indices lie inside it: SciPy's conversions do not look."""
+    """A sparse matrix whose indices lie inside it, for SciPy's conversions do not look."""
     try:
         if matrix.ndim != 2:
             raise ValueError(f"it has {matrix.ndim} dimension(s), not two")
+        if matrix.format in ("lil", "dok", "dia"):
+            matrix = matrix.tocsr()
         if hasattr(matrix, "check_format"):
             matrix.check_format(full_check=True)
         elif matrix.format == "coo" and matrix.nnz:
@@ -124,7 +126,7 @@ class WeightedGram(LinearOperator):  # type: ignore[misc]
 
 def _read_rest(rest: Any, n: int) -> Array:
     if issparse(rest):
-        rest = rest.toarray()
+        rest = checked_sparse(rest, "R").toarray()
     array = numbers("R", rest)
     if array.shape not in ((), (n,), (n, n)):
         raise ValueError(

@@ -10,6 +10,7 @@ from scipy.optimize import OptimizeResult
 from scipy.sparse import issparse
 
 from . import _backend
+from ._admm_data import refuse_beyond_memory
 from ._arguments import choice, integer, numbers, real, refuse_overflow
 from ._glm import native_matrix
 from ._problem import RandomSource, draw_key
@@ -85,6 +86,11 @@ def lstsq(
     refuse_overflow("A", entries)
     refuse_overflow("b", right)
     size = 0 if sketch_size is None else integer("sketch_size", sketch_size, n)
+    refuse_beyond_memory(
+        f"a sketch of A with {size or 4 * n} rows and {n} columns",
+        8 * n * ((size or 4 * n) + n),
+        "scipy.sparse.linalg.lsqr needs products with A only",
+    )
     key = (0, 0) if rng is None else draw_key(rng, None)
     columns = np.ascontiguousarray(right.reshape(rows, -1).T)
     parts = _backend.module().lstsq(

@@ -23,7 +23,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from ._arguments import short
 from ._differences import METHODS, derivative
-from ._glm import GLM, WeightedGram
+from ._glm import GLM, WeightedGram, checked_sparse
 from ._objective import as_scalar, read_pair
 from ._problem import Array, read_box
 
@@ -61,7 +61,9 @@ class Memo:
 
 def _numbers(value: Any, whose: str) -> Any:
     """What a user's function returned, as an array of numbers."""
-    array = np.asarray(value.toarray() if issparse(value) else value)
+    if issparse(value):
+        value = checked_sparse(value, f"what {whose} returned").toarray()
+    array = np.asarray(value)
     if array.dtype.kind not in "biufc":
         raise ValueError(f"{whose} must return numbers; it returned {value!r:.60}.")
     return array
@@ -92,6 +94,8 @@ class QuasiNewton:
 
 def _checked_hessian(value: Any, n: int, whose: str) -> Any:
     """Dense (n, n), WeightedGram, LinearOperator, or a sparse matrix."""
+    if issparse(value):
+        value = checked_sparse(value, f"what hess of {whose} returned")
     if isinstance(value, LinearOperator) or issparse(value):
         shape = value.shape
     else:
@@ -431,7 +435,9 @@ class Linear(Equality):
     """A x = b."""
 
     def __init__(self, matrix: Any, target: ArrayLike, x0: Array) -> None:
-        checked = matrix.toarray() if issparse(matrix) else np.atleast_2d(np.asarray(matrix, float))
+        if issparse(matrix):
+            matrix = checked_sparse(matrix, "A of a LinearConstraint").toarray()
+        checked = np.atleast_2d(np.asarray(matrix, float))
         if checked.ndim != 2 or checked.shape[1] != x0.size:
             raise ValueError(
                 f"A of a LinearConstraint must have {x0.size} columns, one for each variable; "

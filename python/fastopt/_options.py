@@ -12,7 +12,7 @@ import numpy as np
 
 from ._arguments import choice, flag, integer, is_one_of, real
 from ._native import NamedProblem
-from ._problem import Space
+from ._problem import Box, Space
 
 DYNAMICS = (
     "hybrid",
@@ -140,6 +140,22 @@ def check_combinations(options: Mapping[str, Any], own: Mapping[str, Any], gradi
     if idle:
         raise ValueError(
             f"{idle[0]} does not go with noise='covariance': leave it out or choose another noise."
+        )
+
+
+def check_width(options: Mapping[str, Any], box: Box) -> None:
+    """Noise of one length in all directions, or along covariances, squares distances in the box."""
+    if options["dtype"] == "float32":
+        least, most, why = 1e-30, 1e37, "dtype='float32' holds no larger or smaller steps"
+    elif options["dynamics"] == "sampling" or options.get("noise", "anisotropic") != "anisotropic":
+        least, most, why = 1e-130, 1e140, "this noise or dynamics squares distances"
+    else:
+        return
+    width = (box.upper - box.lower)[box.free & np.isfinite(box.upper - box.lower)]
+    if width.size and not (least <= width.max() and width.max() <= most):
+        raise ValueError(
+            f"the bounds are up to {width.max():.1e} apart, and {why}: scale the variables, or use "
+            "dtype='float64', noise='anisotropic' and another dynamics."
         )
 
 

@@ -100,7 +100,7 @@ def _limits(bounds: BoundsLike | None) -> tuple[Array, Array, bool]:
         pairs = [None, None] if bounds is None else list(bounds)  # type: ignore[arg-type]
         is_pair = len(pairs) == 2 and all(one is None or np.ndim(one) == 0 for one in pairs)
         table = [_pair(pair) for pair in ([pairs] if is_pair else pairs)]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, NotImplementedError) as error:  # the last: a memoryview
         raise ValueError(f"{_BOUNDS_FORM}; got {short(bounds)} ({error}).") from None
     if not table:
         raise ValueError(f"{_BOUNDS_FORM}; got an empty sequence.")
@@ -299,17 +299,23 @@ def resampled(points: Array, n: int, key: Key) -> Array:
     return np.concatenate([points, again])
 
 
-def check_memory(n: int, dim: int, itemsize: int) -> None:
-    """MemoryError now instead of a killed process later: two copies of the particles must fit."""
-    wanted = 2 * n * dim * itemsize
+_RESULT = 2000  # bytes of a result without its arrays
+
+
+def check_memory(n: int, dim: int, itemsize: int, runs: int) -> None:
+    """MemoryError now instead of a killed process later: two copies of the particles must fit, and
+    what the results of all runs hold."""
+    wanted = (1 + runs) * n * dim * itemsize + (runs - 1) * _RESULT
     try:
         present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):
         present = 2**62
     if wanted > present:
+        in_runs = f" in {runs} runs" if runs > 1 else ""
         raise MemoryError(
-            f"{n} particles of {dim} coordinates need {wanted / 2**30:.1f} GiB, more than the "
-            f"{present / 2**30:.1f} GiB of this computer: lower n_particles (or popsize)."
+            f"{n} particles of {dim} coordinates{in_runs} need {wanted / 2**30:.1f} GiB, more than "
+            f"the {present / 2**30:.1f} GiB of this computer: lower n_particles (or popsize)"
+            f"{' or runs' if runs > 1 else ''}."
         )
 
 

@@ -210,7 +210,7 @@ class _Store:
     """The checkpoint that is resumed, and the one that is written."""
 
     def __init__(self, plan: Plan, key: Key) -> None:
-        self.key = key
+        self.key, self._plan = key, plan
         self.finished: list[OptimizeResult] = []
         self._storage, self._ranks = plan.storage, plan.ranks
         self._timer = _checkpoint.Timer(plan.storage.every)
@@ -234,9 +234,7 @@ class _Store:
         for index in range(int(arrays["run/restart"].item())):
             prefix = f"restart{index}/"
             fields = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-            if not fields:
-                raise ValueError(f"the result of restart {index} is missing")
-            self.finished.append(_result_from_arrays(fields))
+            self.finished.append(_finished_restart(fields, self._plan))
 
     def take_state(self) -> dict[str, Any] | None:
         """The core's state for the first call; later restarts begin afresh."""
@@ -269,7 +267,11 @@ def _stored(storage: Storage) -> _checkpoint.Arrays | None:
     return _checkpoint.load(storage.resume, storage.problem)
 
 
-_SCALARS = ("fun", "success", "status", "message", "nit", "nfev", "maxcv")
+_SCALARS: dict[str, Callable[[Any], Any]] = {
+    "fun": float, "success": bool, "status": int, "message": str, "nit": int, "nfev": int,
+    "maxcv": float,
+}  # fmt: skip
+_HISTORY = ("nfev", "fun", "spread", "alpha", "step_size", "consensus")
 
 
 def _result_arrays(result: OptimizeResult) -> list[tuple[str, NDArray[Any]]]:
@@ -278,13 +280,18 @@ def _result_arrays(result: OptimizeResult) -> list[tuple[str, NDArray[Any]]]:
     return [(name, np.asarray(value)) for name, value in flat.items()]
 
 
-def _result_from_arrays(fields: dict[str, NDArray[Any]]) -> OptimizeResult:
-    result = OptimizeResult()
-    for name, value in fields.items():
-        if name.startswith("history/"):
-            result.setdefault("history", {})[name.removeprefix("history/")] = value
-        else:
-            result[name] = value.item() if name in _SCALARS else value
+def _finished_restart(fields: dict[str, NDArray[Any]], plan: Plan) -> OptimizeResult:
+    """The result whose arrays these are; KeyError, TypeError or ValueError for others."""
+    result, box = OptimizeResult(fields), plan.space.box
+    for name, kind in _SCALARS.items():
+        result[name] = kind(fields[name].item())
+    x = result.x = np.asarray(fields["x"], dtype=np.float64)
+    if x.shape != (box.dim,) or not ((x >= box.lower) & (x <= box.upper)).all():
+        raise ValueError("the x of a finished restart is no point of the box")
+    if plan.options["record_history"]:
+        result.history = {name: result.pop(f"history/{name}") for name in _HISTORY}
+        if any(one.shape[:1] != result.history["nfev"].shape for one in result.history.values()):
+            raise ValueError("the history of a finished restart has gaps")
     return result
 
 

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from . import _backend
+from ._admm_data import refuse_beyond_memory
 from ._arguments import choice, integer, numbers
 from ._glm import native_matrix
 from ._problem import Array, RandomSource, draw_key
@@ -86,8 +87,12 @@ def sketch(
         if matrix.shape[1] < 1:
             raise ValueError(f"A has no column: kind={kind!r} samples by its leverage scores.")
         probabilities = matrix.row_probabilities(*key, n_threads)
+    size = integer("size", size, 1)
+    refuse_beyond_memory(
+        f"S A of shape {(size, matrix.shape[1])}", 4 * size * matrix.shape[1], "lower size"
+    )
     out: NDArray[Any] = matrix.sketch(
-        integer("size", size, 1),
+        size,
         kind,
         0 if nonzeros is None else integer("nonzeros", nonzeros, 1),
         *key,

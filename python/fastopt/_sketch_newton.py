@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult, OptimizeWarning
 
 from . import _backend, distributed
+from ._admm_data import refuse_beyond_memory
 from ._arguments import choice, flag, integer, numbers, real, short
 from ._callback import RAISED, RETURNED_TRUE, wrap_callback
 from ._glm import GLM
@@ -45,6 +46,10 @@ _MESSAGES = {
     "{violation:.3g} there. This is a local statement; another x0 may do.",
     99: "`callback` ended the run on another rank.",
 }
+_AT_THE_START = (
+    "Optimization terminated successfully: x0 meets tol already, with the KKT residual {kkt:.3g}. "
+    "Lower tol if the derivatives are that small elsewhere too."
+)
 _SINGULAR = (
     "The KKT matrix stays singular whatever multiple of the identity is added: the KKT residual "
     "{kkt:.3g} is above tol. Check the constraints' Jacobian, or scale the problem."
@@ -253,6 +258,8 @@ def sketch_newton(
             "second_order": not functions.approximate,
             "ranks": ranks,
         }
+        if linear_solver != "auto" or isinstance(fun, GLM):
+            _check_memory(linear_solver, start.size, functions.m)
         if ranks is not None:
             _check_alike(ranks, start, functions, options)
         disp = flag("disp", disp)
@@ -289,6 +296,18 @@ def _check_alike(
             )
 
 
+def _check_memory(linear_solver: str, n: int, m: int) -> None:
+    """What each step forms: the KKT matrix and the Hessian, or a sketch of no fewer rows than n."""
+    if linear_solver in ("nystrom-pcg", "minres"):
+        return
+    order = n + m if linear_solver not in ("auto", "sketch-pcg") else n
+    refuse_beyond_memory(
+        f"a dense system of {order} rows, which linear_solver={linear_solver!r} forms,",
+        8 * (order * order + n * n) if linear_solver != "auto" else 8 * n * n,
+        "choose 'nystrom-pcg' or 'minres', which need products with the Hessian only",
+    )
+
+
 def _read_rel_step(value: ArrayLike, n: int) -> Array:
     steps = numbers("finite_diff_rel_step", value)
     if steps.shape not in ((), (1,), (n,)) or not np.all(steps > 0) or not np.isfinite(steps).all():
@@ -303,6 +322,8 @@ def _message(raw: dict[str, Any]) -> str:
         return _UNBOUNDED
     if raw["code"] == 1 and not raw["maxiter"]:
         return _MAXTIME if raw["maxtime"] else _MAXFEV
+    if raw["code"] == 0 and raw["nit"] == 0 and raw["kkt_residual"] > 0:
+        return _AT_THE_START.format(kkt=raw["kkt_residual"])
     text = _SINGULAR if raw["singular"] else _MESSAGES.get(raw["code"], "")
     return text.format(kkt=raw["kkt_residual"], violation=raw["constr_violation"])
 

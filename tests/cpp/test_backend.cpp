@@ -134,6 +134,27 @@ TEST_CASE_TEMPLATE("potrf says when a matrix is not positive definite", T, doubl
     CHECK_FALSE(potrf<T>(1, undefined.data(), 1));
 }
 
+TEST_CASE("syev gives A V = V D, and says when a matrix is not finite") {
+    const double a[] = {4, 0, 0, 1, 3, 0, -2, 0.5, 1}; // the lower triangle
+    double v[9], d[3];
+    std::copy_n(a, 9, v);
+    REQUIRE(syev(3, v, 3, d));
+    CHECK((d[0] <= d[1] && d[1] <= d[2]));
+    for (int i = 0; i < 3; ++i)
+        for (int r = 0; r < 3; ++r) {
+            double av = 0;
+            for (int c = 0; c < 3; ++c) av += a[std::max(r, c) * 3 + std::min(r, c)] * v[i * 3 + c];
+            CHECK(av == doctest::Approx(d[i] * v[i * 3 + r]));
+        }
+    for (const double bad :
+         {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()})
+        for (const int at : {0, 3, 6, 8}) {
+            std::copy_n(a, 9, v);
+            v[at] = bad;
+            CHECK_FALSE(syev(3, v, 3, d));
+        }
+}
+
 TEST_CASE("dimensions that BLAS cannot count are refused") {
     double x = 0;
     const index_t huge = index_t{1} << 31;

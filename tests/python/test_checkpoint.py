@@ -294,3 +294,26 @@ def test_numbers_that_do_not_belong_together(kind, tmp_path):
                 assert str(error)
                 refused += 1
     assert refused > 2 * len(good)  # each missing one, and most of a wrong size
+
+
+def test_finished_restarts_with_gaps(tmp_path):
+    """AttributeErrors came out of the joining of restarts, or an x outside the bounds as answer."""
+    given = {"rng": 3, "dynamics": "anisotropic", "n_particles": 8, "restarts": 1, "maxiter": 5,
+             "record_history": True}  # fmt: skip
+    interrupted(tmp_path / "good", 8, **given)
+    with np.load(tmp_path / "good") as file:
+        problem = json.loads(str(file["problem"]))
+    good = _checkpoint.load(tmp_path / "good", None)
+    kept = ("population", "population_energies", "consensus")  # which nothing is computed from
+    names = [k for k in good if k.startswith("restart0/") and k.split("/")[1] not in kept]
+    assert len(names) == 14
+    for name in names:
+        arrays = {k: v for k, v in good.items() if k != name}
+        changes = [None, np.ones((2, 2))]
+        if name.endswith("/x"):
+            changes += [good[name] + 10, good[name] * np.nan, good[name][:1]]
+        for change in changes:
+            bad = arrays if change is None else {**arrays, name: change}
+            _checkpoint.save(tmp_path / "bad", bad, problem)
+            with pytest.raises(ValueError, match=r"resume: .* is damaged"):
+                cbo(rosen, BOX, resume=tmp_path / "bad", **given)

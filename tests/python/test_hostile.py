@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import rosen
+from scipy.optimize import LinearConstraint, NonlinearConstraint, rosen
 
 from fastopt import SketchOperator, admm_relu, cbo, lstsq, sketch, sketch_newton
 from fastopt.problems import GLM, WeightedGram
@@ -38,7 +38,9 @@ CALLS = {
 @pytest.mark.parametrize("name", CALLS)
 @FEW
 @given(
-    layout=st.sampled_from(["C", "F", "reversed", "strided", "read-only", "list", "masked, none"]),
+    layout=st.sampled_from(
+        ["C", "F", "reversed", "strided", "read-only", "list", "masked, none", "misaligned"]
+    ),
     dtype=st.sampled_from(["<f8", ">f8", "<f4", "O", "g"]),
 )
 def test_layout_and_type_change_nothing(name, layout, dtype):
@@ -53,6 +55,10 @@ def test_layout_and_type_change_nothing(name, layout, dtype):
         one = one[::-1].copy()[::-1]
     elif layout == "strided":
         one = np.repeat(one, 3, axis=0)[::3]
+    elif layout == "misaligned" and dtype != "O":
+        moved = np.zeros(one.nbytes + 1, np.uint8)[1:].view(one.dtype).reshape(one.shape)
+        moved[...] = one
+        one = moved
     elif layout == "read-only":
         one.flags.writeable = False
     elif layout == "list":
@@ -103,6 +109,46 @@ def test_indices_outside_a_sparse_matrix(name, form, index):
         CALLS[name][1](matrix)
 
 
+def out_of_range(form):
+    """A (3, 3) matrix with an index of 10^6, in any of SciPy's formats that can hold one."""
+    matrix = scipy.sparse.csr_matrix(np.eye(3) + 1).asformat(form)
+    if form == "coo":
+        matrix.col[4] = 10**6
+    elif form == "lil":
+        matrix.rows[1][2] = 10**6
+    else:
+        matrix.indices[-1] = 10**6
+    return matrix
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr", "coo", "lil"])
+@pytest.mark.parametrize("whose", [
+    "A of sketch", "R of WeightedGram", "hess", "jac of a constraint", "A of a constraint",
+    "A of a constraint of cbo",
+])  # fmt: skip
+def test_damaged_sparse_matrices_everywhere(whose, form):
+    """The process died in SciPy's conversion of R and of what Hessians and Jacobians returned."""
+    matrix, newton = out_of_range(form), {"jac": lambda x: 2 * x, "maxiter": 3}
+    zeros = np.zeros(3)
+    nonlinear = NonlinearConstraint(lambda x: x - 1, 0, 0, lambda x: matrix)
+    calls = {
+        "A of sketch": lambda: sketch(matrix, 2),
+        "R of WeightedGram": lambda: WeightedGram(A, np.ones(12), matrix),
+        "hess": lambda: sketch_newton(quadratic, zeros + 1, hess=lambda x: matrix, **newton),
+        "jac of a constraint": lambda: sketch_newton(
+            quadratic, zeros, constraints=nonlinear, **newton
+        ),
+        "A of a constraint": lambda: sketch_newton(
+            quadratic, zeros, constraints=LinearConstraint(matrix, zeros, zeros), **newton
+        ),
+        "A of a constraint of cbo": lambda: cbo(
+            rosen, [(-2, 2)] * 3, constraints=LinearConstraint(matrix, zeros, zeros), maxfev=50
+        ),
+    }
+    with pytest.raises(ValueError, match="damaged sparse matrix"):
+        calls[whose]()
+
+
 @pytest.mark.parametrize("kind", ["leverage", "less"])
 def test_leverage_scores_of_no_column(kind):
     """LAPACK's own words came out, and a BackendError."""
@@ -136,6 +182,40 @@ def test_weights_of_a_model_that_nothing_can_be_divided_by(weight):
     """The mean was taken as zero: the data vanished from the model in silence."""
     with pytest.raises(ValueError, match="sample_weight has the sum"):
         GLM(A, Y, sample_weight=np.full(12, weight))
+
+
+def test_a_dual_bound_whose_norm_overflows():
+    """The infinite norm of a block was taken as zero: success, with a bound of 3e244 for a network
+    that costs 2e143."""
+    X, y = np.array([[0.0], [-1e59], [-7.0], [3.0]]), np.array([-4.0, 1e130, 1000.0, 1.0])
+    with pytest.raises(ValueError, match=r"the product of X, y and sample_weight .* overflow"):
+        admm_relu(X, y, beta=1e-15, gates=6, rng=1)
+
+
+def test_numbers_of_all_sizes_in_one_system():
+    """What cannot be factored is said, in words of the argument that can change it."""
+    X = np.array([[1.0, 1e16], [0.0, 1e16], [-1e16, 1e15], [1.0, 1e16], [3e16, 1.0]])
+    with pytest.raises(RuntimeError, match=r"not positive definite .* scale X"):
+        admm_relu(X, np.array([0.0, 1.0, -1.0, 1.0, 1.0]), beta=1e-14, gates=6, rng=1)
+
+
+@pytest.mark.parametrize("solver", ["auto", "block", "nystrom-pcg", "kaczmarz", "adasketch"])
+def test_constraints_whose_squares_overflow(solver):
+    """LAPACK's code came out where J J' was not finite, and 'block' went on for minutes."""
+    rows = np.array([[1e3, 1e304, 1.0], [-4.8e210, 1e300, -4.6e131]])
+    for A in (rows, rows[:1], np.array([[1.7e221, -0.2, -1.0]])):
+        limits = LinearConstraint(A, *[np.full(len(A), 1.5)] * 2)
+        result = sketch_newton(quadratic, np.zeros(3), jac=lambda x: 2 * x, constraints=limits,
+                               linear_solver=solver, maxiter=20)  # fmt: skip
+        assert np.isfinite(result.x).all()
+        if result.success:
+            assert np.abs(A @ result.x - 1.5).max() <= 1e-8
+
+
+def test_bounds_in_a_buffer_of_two_dimensions():
+    """NotImplementedError: memoryviews of two dimensions have no iterator."""
+    with pytest.raises(ValueError, match="bounds must be a sequence of"):
+        cbo(rosen, memoryview(np.array([[-2.0, 2.0]] * 3)), maxfev=20)
 
 
 @pytest.mark.parametrize("number", [2**63, 10**30])
@@ -174,7 +254,6 @@ def test_a_constant_added_to_f_changes_no_iterate(dynamics, constant):
 def test_permuting_variables_permutes_newtons_answer():
     order = np.array([2, 0, 1])
     C, e, q = RNG.standard_normal((1, 3)), np.ones(1), np.array([1.0, 2.0, 5.0])
-    from scipy.optimize import LinearConstraint
 
     def solve(p):
         return sketch_newton(

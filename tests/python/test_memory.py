@@ -2,9 +2,11 @@
 
 import sys
 
+import numpy as np
 import pytest
+import scipy.sparse
 
-from fastopt import _backend, cbo, problems
+from fastopt import _backend, cbo, lstsq, problems, sketch, sketch_newton
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss in KiB; overcommitment")
 
@@ -50,6 +52,36 @@ def test_more_particles_than_memory_give_a_memory_error(n):
     problem = problems.sphere(1000)
     with pytest.raises(MemoryError, match="lower n_particles"):
         cbo(problem, problem.bounds, dynamics="anisotropic", n_particles=n)
+
+
+@pytest.mark.parametrize("runs", [10**9, 2**62])
+@pytest.mark.parametrize("objective", ["native", "python"])
+def test_more_runs_than_memory_give_a_memory_error(runs, objective):
+    """The keys of all runs were drawn first, until the process was killed."""
+    func = problems.sphere(2) if objective == "native" else lambda x: float(x @ x)
+    with pytest.raises(MemoryError, match=f"in {runs} runs .* or runs"):
+        cbo(func, [(-1, 2)] * 2, runs=runs)
+
+
+@pytest.mark.parametrize("solver", ["auto", "ldl", "sketch-pcg", "block", "adasketch"])
+def test_dense_systems_beyond_memory_are_foretold(solver):
+    """The system promises memory that it does not have, and ends the process at its first use."""
+    n = 400_000
+    A = scipy.sparse.csr_matrix((np.ones(n), (np.arange(n), np.arange(n))), shape=(n, n))
+    model = problems.GLM(A, np.where(np.arange(n) % 2, 1.0, -1.0), l2=1.0)
+    with pytest.raises(MemoryError, match=f"linear_solver='{solver}' forms.* choose 'nystrom-pcg'"):
+        sketch_newton(model, np.zeros(n), linear_solver=solver)
+    if solver == "auto":
+        assert sketch_newton(model, np.zeros(n), linear_solver="minres").success
+
+
+def test_sketches_beyond_memory_are_foretold():
+    n = 400_000
+    A = scipy.sparse.csr_matrix((np.ones(n), (np.arange(n), np.arange(n))), shape=(n, n))
+    with pytest.raises(MemoryError, match=r"S A of shape .* lower size"):
+        sketch(A, 10**9)
+    with pytest.raises(MemoryError, match=r"a sketch of A .*lsqr"):
+        lstsq(A, np.ones(n))
 
 
 def test_popsize_times_dimension_may_overflow():
