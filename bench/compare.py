@@ -5,8 +5,9 @@
 Records pair by table, row and column; several of one key count as repeats. Two sets of times differ
 when the ratio of their medians leaves 1 by more than the noise: the larger of --noise (5 %) and
 three standard errors of the ratio, which come from the median absolute deviations of the repeats
-(a single time counts as 15 % noisy). A peer that changed as well is shown, since then it may be the
-machine: the ratio to the peers of the same row is what counts, where there are any.
+(a single time counts as 15 % noisy). Where there are peers in the row, a change of ours counts only
+if it is one beside theirs as well, since their code did not change; the lesser of the two is held
+against the noise. Peers that changed are shown too.
 
 What was reached is compared too: the objective (1e-6, relative), the violation (ten times, above
 1e-9), and `costs` and `scores` (1 %, or three standard errors of the means of several runs).
@@ -130,16 +131,17 @@ def time_change(
     ours: bool,
 ) -> Change | None:
     then, now = times_of(a), times_of(b)
-    if not then or not now or statistics.median(then) <= 0:
+    if not then or not now or min(statistics.median(then), statistics.median(now)) <= 0:
         return None
     error = math.hypot(standard_error(then), standard_error(now), machine[1])
     allowed = max(noise, 3 * error)
-    ratio = statistics.median(now) / statistics.median(then) / machine[0]
-    if 1 / (1 + allowed) <= ratio <= 1 + allowed:
+    plain = math.log(statistics.median(now) / statistics.median(then))
+    beside_peers = plain - math.log(machine[0])
+    change = min(plain, beside_peers, key=abs)
+    if plain * beside_peers <= 0 or abs(change) <= math.log1p(allowed):
         return None
-    worse = ratio > 1 if ours else None
-    old, new = statistics.median(then), statistics.median(now) / machine[0]
-    return Change(*key, "time", old, new, allowed, worse)
+    worse = change > 0 if ours else None
+    return Change(*key, "time", statistics.median(then), statistics.median(now), allowed, worse)
 
 
 def quality_changes(key: Key, a: list[Record], b: list[Record]) -> list[Change]:

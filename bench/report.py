@@ -65,7 +65,7 @@ def written(text: str, records: Sequence[Record], known: dict[str, Table]) -> st
         if not chosen:
             return match[0]
         body = conditions(chosen) if kind == "machine" else known[names].markdown(records)
-        return f"{begin}{body}\n{end}" if kind == "machine" else f"{begin}\n{body}\n\n{end}"
+        return f"{begin}\n{body}\n\n{end}"
 
     return MARKED.sub(made, text)
 

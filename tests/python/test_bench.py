@@ -145,8 +145,10 @@ def test_a_slower_machine_is_seen_by_its_peers(bench, record):
     old = [record(), record("theirs", "other")]
     same = [scaled(one, 2) for one in old]
     assert verdicts(bench, old, same) == [("time", "peer changed")]
-    assert verdicts(bench, old, [old[0], same[1]])[0] == ("time", "faster")
+    assert verdicts(bench, old, [old[0], same[1]]) == [("time", "peer changed")]
     assert verdicts(bench, old, [same[0], old[1]]) == [("time", "slower")]
+    assert verdicts(bench, old, [scaled(old[0], 4), same[1]])[0] == ("time", "slower")
+    assert verdicts(bench, old, [scaled(old[0], 0.5), same[1]])[0] == ("time", "faster")
 
 
 @pytest.mark.parametrize(
