@@ -147,7 +147,8 @@ class Record:
         given = {one.name: getattr(self, one.name) for one in fields(self)}
         about = given.pop("conditions") or conditions(self.peer)
         plain = _plain({**given, "clock": self.clock, **about})
-        return json.dumps({k: v for k, v in plain.items() if v not in (None, "", [], {})})
+        kept = {k: v for k, v in plain.items() if v not in (None, "", [], {})}
+        return json.dumps(kept, separators=(",", ":"))
 
 
 def _plain(value: Any) -> Any:

@@ -25,7 +25,11 @@ from _tables import Table
 FOLDER = Path(__file__).resolve().parents[1] / "build" / "bench" / "bench" / "cpp"
 PROGRAMS = ("bench_kernels", "bench_admm_relu", "bench_sketch")
 LEVELS = ("baseline", "avx2", "avx512")
-QUICK = "^(normal|philox|move|consensus|rastrigin|cone_projection|prox|BM_ldl|BM_pcg).*"
+EXCERPT = (
+    "^(philox_words|uniform_f|normal_f|rastrigin_f|ackley_f|move_anisotropic.*10000"
+    "|move_memory.*10000|consensus.*10000|polar.*|cone_projection|prox|masked|forward|tiled|symm"
+    "|plain_gemm|BM_)"
+)
 
 
 def run(program: Path, repeats: int, pattern: str, least: float) -> list[dict[str, Any]]:
@@ -89,18 +93,19 @@ TABLES = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = common.parser(__doc__.splitlines()[0])
-    parser.add_argument("--filter", help="regular expression of benchmarks (default: all)")
+    parser.add_argument(
+        "--filter", default=EXCERPT, help="regular expression of benchmarks; . for all of them"
+    )
     options = parser.parse_args(argv)
     programs = [FOLDER / name for name in PROGRAMS if (FOLDER / name).is_file()]
     if not programs:
         hint = "cmake --preset bench && cmake --build --preset bench"
         print(f"the C++ benchmarks are not built: no rows for kernels ({hint})", file=sys.stderr)
         return common.MISSING
-    pattern = options.filter or (QUICK if options.quick else ".")
     repeats, least = (1, 0.005) if options.quick else (options.repeats, 0.05)
     records = []
     for program in programs:
-        records += records_of(run(program, repeats, pattern, least))
+        records += records_of(run(program, repeats, options.filter, least))
     common.write(records, options.jsonl)
     print(common.machine())
     print(TABLES[0].text(records))
