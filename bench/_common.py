@@ -92,9 +92,9 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} cores, {_backend.info()['isa']} kernels"
 
 
-def conditions(peer: str = "") -> dict[str, Any]:
+def conditions(packages: str = "") -> dict[str, Any]:
     """Machine, its load now (runnable processes, mean of a minute), versions."""
-    names = ["fastopt", "numpy", "scipy", *(name for name in peer.split(", ") if name)]
+    names = ["fastopt", "numpy", "scipy", *(name for name in packages.split(", ") if name)]
     found = {name: version(name) for name in names}
     return {
         "machine": machine(),
@@ -126,6 +126,7 @@ class Record:
     nfev: float | None = None
     threads: int = 1
     dtype: str = "float64"
+    problems: str = ""  # the package that the problems are from
     costs: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -145,7 +146,7 @@ class Record:
 
     def as_json(self) -> str:
         given = {one.name: getattr(self, one.name) for one in fields(self)}
-        about = given.pop("conditions") or conditions(self.peer)
+        about = given.pop("conditions") or conditions(f"{self.peer}, {self.problems}")
         plain = _plain({**given, "clock": self.clock, **about})
         kept = {k: v for k, v in plain.items() if v not in (None, "", [], {})}
         return json.dumps(kept, separators=(",", ":"))
