@@ -1,7 +1,7 @@
 """NIST StRD regression sets from wide boxes: success, accuracy, evaluations and time.
 
 Every solver minimises the same residual sum of squares over the same box (fastopt._nist) with the
-same budget, 20000 evaluations per parameter (--quick: six sets, 5000), for several seeds,
+same budget, 20000 evaluations per parameter (--quick: six sets, 3000), for several seeds,
 alternating. A run succeeds when its residual sum is within 1e-6 (relative) of the certified one;
 "+LS" is the same after scipy's least_squares from where the solver ended. Times are CPU time of
 the solver, all its threads together, without the finish. The floor is the model itself, evaluated
