@@ -1,8 +1,9 @@
-"""What the benchmark scripts share: fair timing, the floor of this machine, records, tables.
+"""What the benchmark scripts share: the command line, one kind of record, fair timing.
 
-A record is one JSON line. It holds the median, least and greatest time of a case together with what
-was reached (objective, feasibility, iterations, evaluations) and under what conditions (versions,
-threads, dtype, machine).
+A record is one JSON line: one solver on one case. It holds the seconds of every repeat together
+with what was reached (objective, feasibility, iterations, evaluations) and under what conditions
+(threads, dtype, machine and how busy it was, versions). bench/_tables.py makes tables of records,
+bench/report.py puts them into the documentation, bench/compare.py compares two files of them.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import argparse
 import importlib.metadata
 import importlib.util
 import json
+import math
 import os
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,23 +28,27 @@ from typing import Any
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-import numpy as np  # noqa: E402
-
 from fastopt import _backend  # noqa: E402
+
+MISSING = 2  # exit code of a script that can do nothing here, as `fastopt` has it
 
 # ---- command line ------------------------------------------------------------------------------
 
 
-def parse(description: str, argv: Sequence[str] | None) -> argparse.Namespace:
+def parser(description: str) -> argparse.ArgumentParser:
     """--quick, --repeats and --jsonl, which every script has."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter runs")
-    parser.add_argument("--repeats", type=int, default=5, help="runs of each case (default 5)")
-    parser.add_argument("--jsonl", type=Path, metavar="FILE", help="append the records")
-    options = parser.parse_args(argv)
-    if options.repeats < 1:
-        parser.error(f"--repeats must be at least 1, got {options.repeats}")
-    return options
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--quick", action="store_true", help="fewer and shorter runs")
+    made.add_argument("--repeats", type=_positive, default=5, help="runs of each case (default 5)")
+    made.add_argument("--jsonl", type=Path, metavar="FILE", help="append the records")
+    return made
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
 
 
 def has(module: str, rows: str) -> bool:
@@ -55,20 +61,24 @@ def has(module: str, rows: str) -> bool:
     return False
 
 
+def data_file(name: str, rows: str) -> Path | None:
+    """A data set of others, in $FASTOPT_BENCH_DATA or ./data; says what is left out without it."""
+    folder = Path(os.environ.get("FASTOPT_BENCH_DATA", "data"))
+    if (folder / name).is_file():
+        return folder / name
+    print(f"no {name} in {folder} ($FASTOPT_BENCH_DATA): no rows for {rows}", file=sys.stderr)
+    return None
+
+
 # ---- records -----------------------------------------------------------------------------------
 
 
 @cache
-def versions() -> dict[str, str]:
-    """Versions of everything that may stand in a table."""
-    found = {"python": platform.python_version()}
-    for name in ("fastopt", "numpy", "scipy", "cbx", "cma"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    found.setdefault("fastopt", _backend.info()["version"])
-    return found
+def version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return _backend.info()["version"] if distribution == "fastopt" else None
 
 
 @cache
@@ -80,6 +90,115 @@ def machine() -> str:
             names = [line.split(":", 1)[1].strip() for line in file if "model name" in line]
         model = names[0] if names else model
     return f"{model}, {os.cpu_count()} cores, {_backend.info()['isa']} kernels"
+
+
+def conditions(packages: str = "") -> dict[str, Any]:
+    """Machine, its load now (runnable processes, mean of a minute), versions."""
+    names = ["fastopt", "numpy", "scipy", *(name for name in packages.split(", ") if name)]
+    found = {name: version(name) for name in names}
+    return {
+        "machine": machine(),
+        "load": round(os.getloadavg()[0], 1),
+        "versions": {"python": platform.python_version(), **{k: v for k, v in found.items() if v}},
+    }
+
+
+@dataclass(frozen=True)
+class Record:
+    """One solver (`column`) on one case (`row`) of a table.
+
+    `times` are seconds for each `per`: CPU time of the process with one thread, which is what the
+    run takes on a core of its own, however busy the machine is; wall-clock time with more.
+    `costs` and `scores` are results besides time and objective, of which less or more is better: a
+    number, or one for each of several runs. `extra` describes, and is not compared.
+    """
+
+    table: str
+    row: str
+    column: str
+    peer: str = ""  # whose solver: the packages, '' for fastopt's own
+    times: Sequence[float] = ()
+    per: str = "run"
+    wall: float | None = None  # least wall-clock seconds
+    fun: float | None = None
+    violation: float | None = None  # of the constraints, 0 for none
+    nit: float | None = None
+    nfev: float | None = None
+    threads: int = 1
+    dtype: str = "float64"
+    problems: str = ""  # the package that the problems are from
+    costs: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.table, self.row, self.column
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.times) if self.times else math.nan
+
+    @property
+    def clock(self) -> str:
+        return "cpu" if self.threads == 1 else "wall"
+
+    def as_json(self) -> str:
+        given = {one.name: getattr(self, one.name) for one in fields(self)}
+        about = given.pop("conditions") or conditions(f"{self.peer}, {self.problems}")
+        plain = _plain({**given, "clock": self.clock, **about})
+        kept = {k: v for k, v in plain.items() if v not in (None, "", [], {})}
+        return json.dumps(kept, separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers that JSON knows: six digits, None for what is not finite."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, bool | str) or value is None:
+        return value
+    number = float(value)
+    if number.is_integer() and abs(number) < 2**53:
+        return int(number)
+    return float(f"{number:.6g}") if math.isfinite(number) else None
+
+
+def from_json(text: str) -> Record:
+    """The record of a line."""
+    given = json.loads(text)
+    about = {name: given.pop(name) for name in ("machine", "load", "versions") if name in given}
+    given.pop("clock", None)
+    return Record(**given, conditions=about)
+
+
+def read(paths: Iterable[Path]) -> list[Record]:
+    """All records of some files; a line that is none is named."""
+    records = []
+    for path in paths:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if not line.strip():
+                continue
+            try:
+                records.append(from_json(line))
+            except (TypeError, ValueError, AttributeError) as error:
+                raise ValueError(
+                    f"{path}, line {number}: not a record of bench/: {error}"
+                ) from None
+    return records
+
+
+def write(records: Iterable[Record], path: Path | None) -> None:
+    """Append records to a file of JSON lines."""
+    if path is None:
+        return
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(record.as_json() + "\n" for record in records)
+
+
+# ---- timing ------------------------------------------------------------------------------------
 
 
 class Clock:
@@ -103,182 +222,83 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one timed run did."""
+    """What one timed run did: `steps` of what its record's time is per."""
 
-    steps: int
-    fun: float
-    nfev: int
-    seconds: Seconds  # of the steps
-    feasible: bool = True
-
-
-@dataclass(frozen=True)
-class Record:
-    """Times are seconds per step (or whatever `per` names).
-
-    With one thread they are CPU time, which is what the run takes on a core of its own, however
-    busy the machine is; with more, wall-clock time.
-    """
-
-    bench: str
-    case: str
-    solver: str
-    median: float
-    least: float
-    greatest: float
-    least_wall: float
-    repeats: int
-    fun: float = float("nan")
-    feasible: bool = True
-    nit: int = 0
-    nfev: int = 0
-    threads: int = 1
-    dtype: str = "float64"
-    per: str = "step"
-    extra: dict[str, Any] = field(default_factory=dict)
-
-    def as_json(self) -> str:
-        return json.dumps({**asdict(self), "machine": machine(), "versions": versions()})
-
-
-def write(records: Iterable[Record], path: Path | None) -> None:
-    """Append records to a file of JSON lines."""
-    if path is None:
-        return
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(record.as_json() + "\n" for record in records)
-
-
-# ---- timing ------------------------------------------------------------------------------------
+    seconds: Seconds
+    steps: int = 1
+    fun: float | None = None
+    violation: float | None = 0.0
+    nit: int | None = None
+    nfev: int | None = None
+    costs: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Subject:
     """One row of a table: `run` does some steps and says which."""
 
-    solver: str
+    column: str
     run: Callable[[], Outcome]
+    peer: str = ""
     threads: int = 1
     dtype: str = "float64"
     extra: Mapping[str, Any] = field(default_factory=dict)
+    once: bool = False  # too slow for a warm-up and repeats
 
 
-def alternate(bench: str, case: str, subjects: Sequence[Subject], repeats: int) -> list[Record]:
+def alternate(
+    table: str, row: str, subjects: Sequence[Subject], repeats: int, per: str = "run"
+) -> list[Record]:
     """Each subject once to warm up, then all of them in turn, `repeats` times."""
     runs: list[list[Outcome]] = [[] for _ in subjects]
     for subject in subjects:
-        subject.run()
-    for _ in range(repeats):
+        if not subject.once:
+            subject.run()
+    for k in range(repeats):
         for subject, outcomes in zip(subjects, runs, strict=True):
-            outcomes.append(subject.run())
+            if k == 0 or not subject.once:
+                outcomes.append(subject.run())
     return [
-        record_of(bench, case, subject, outcomes)
+        record_of(table, row, subject, outcomes, per)
         for subject, outcomes in zip(subjects, runs, strict=True)
     ]
 
 
-def record_of(bench: str, case: str, subject: Subject, outcomes: Sequence[Outcome]) -> Record:
+def record_of(
+    table: str, row: str, subject: Subject, outcomes: Sequence[Outcome], per: str = "run"
+) -> Record:
     last = outcomes[-1]
-    times = [
-        (one.seconds.cpu if subject.threads == 1 else one.seconds.wall) / one.steps
-        for one in outcomes
-    ]
+    cpu = subject.threads == 1
     return Record(
-        bench=bench,
-        case=case,
-        solver=subject.solver,
-        median=statistics.median(times),
-        least=min(times),
-        greatest=max(times),
-        least_wall=min(one.seconds.wall / one.steps for one in outcomes),
-        repeats=len(outcomes),
+        table=table,
+        row=row,
+        column=subject.column,
+        peer=subject.peer,
+        times=[(one.seconds.cpu if cpu else one.seconds.wall) / one.steps for one in outcomes],
+        per=per,
+        wall=min(one.seconds.wall / one.steps for one in outcomes),
         fun=last.fun,
-        feasible=last.feasible,
-        nit=last.steps,
+        violation=last.violation,
+        nit=last.nit,
         nfev=last.nfev,
         threads=subject.threads,
         dtype=subject.dtype,
-        extra=dict(subject.extra),
+        costs=last.costs,
+        scores=last.scores,
+        extra={**subject.extra, **last.extra},
+        conditions=conditions(subject.peer),
     )
 
 
-def seconds_of(call: Callable[[], Any], repeats: int = 7, calls: int = 1) -> float:
-    """Median CPU time of one call."""
-    times = []
+def timed(call: Callable[[], Any]) -> tuple[Any, Seconds]:
+    clock = Clock()
+    result = call()
+    return result, clock.read()
+
+
+def seconds_of(call: Callable[[], Any], repeats: int = 7, calls: int = 1) -> list[float]:
+    """CPU seconds of one call, several times, after a warm-up."""
     call()
-    for _ in range(repeats):
-        clock = Clock()
-        for _ in range(calls):
-            call()
-        times.append(clock.read().cpu / calls)
-    return statistics.median(times)
-
-
-# ---- the floor ---------------------------------------------------------------------------------
-
-BLOCK = 16384  # coordinates: what one block of work holds, in the cache
-
-
-@dataclass(frozen=True)
-class Floor:
-    """Nanoseconds per coordinate that no implementation on these kernels can go below."""
-
-    normal: float  # one normal, 32 random bits, for either dtype of the particles
-    objective: float  # one coordinate of the objective
-    byte: float  # one byte moved, for arrays of the size of the particles
-
-    def of_step(self, itemsize: int, normals: int = 1, passes: int = 4) -> float:
-        """Evaluation and consensus read the particles, the move reads and writes them."""
-        return self.normal * normals + self.objective + self.byte * itemsize * passes
-
-
-def measure_floor(name: str, n: int, d: int, dtype: str) -> Floor:
-    """Rates of the generator, of the native objective and of memory, one thread, now."""
-    module = _backend.module(None)
-    normal = seconds_of(lambda: module.fill_normal(BLOCK, 1, 2, dtype="float32"), calls=20) / BLOCK
-    rows = max(1, BLOCK // d)
-    block = np.random.default_rng(0).uniform(-3, 3, (rows, d)).astype(dtype)
-    target = np.empty_like(block)
-    objective = module.native_objective(name, d)
-    evaluation = seconds_of(lambda: objective.evaluate(block, threads=1), calls=20)
-    copy = seconds_of(lambda: np.copyto(target, block), calls=20)  # evaluate() copies its points
-    size = max(n * d, 4 * BLOCK)  # a smaller array is in the cache like this one
-    points, other = np.zeros(size, dtype), np.ones(size, dtype)
-    moved = seconds_of(lambda: np.copyto(other, points), calls=max(1, 10**7 // size))
-    return Floor(
-        normal=normal * 1e9,
-        objective=(evaluation - copy) / block.size * 1e9,
-        byte=moved / (2 * points.nbytes) * 1e9,
-    )
-
-
-# ---- tables ------------------------------------------------------------------------------------
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Left-aligned first column, right-aligned others."""
-    cells = [list(header), *(list(row) for row in rows)]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if k == 0 else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
-
-
-def spread(record: Record, scale: float, digits: int = 3) -> str:
-    """Median (least-greatest)."""
-    return (
-        f"{record.median * scale:.{digits}g} "
-        f"({record.least * scale:.{digits}g}-{record.greatest * scale:.{digits}g})"
-    )
-
-
-def verdict(label: str, value: float, bound: float, *, at_least: bool) -> str:
-    """One line of the list of targets."""
-    met = value >= bound if at_least else value <= bound
-    sign = ">=" if at_least else "<="
-    return f"  {label:<86} {value:8.3g}  (target {sign} {bound:g}: {'met' if met else 'MISSED'})"
+    return [timed(lambda: [call() for _ in range(calls)])[1].cpu / calls for _ in range(repeats)]

@@ -1,23 +1,24 @@
 """The figures of docs/.
 
-    python bench/_figures.py docs/figures                    # one for each solver, as mkdocs does
-    python bench/bbob.py --dims 3 5 --seeds 1 --methods cbo,cma,de,da --jsonl bbob.jsonl
-    python bench/_figures.py FOLDER bbob.jsonl               # and the profiles of these runs
+    python bench/_figures.py docs/figures                     # as mkdocs does
+    python bench/_figures.py FOLDER bench/records/*.jsonl     # of other records
 
-`bbob.svg` shows data profiles (evaluations to reach f - f_opt <= 1e-3 and 1e-8) and the performance
-profile at 1e-8. A run that missed the target counts as not solved.
+One for each solver, and one for each kind of records that has a figure. `bbob.svg` shows data
+profiles (evaluations to reach f - f_opt <= 1e-3 and 1e-8) and the performance profile at 1e-8; a
+run that missed the target counts as not solved. `speed.svg` shows one iteration beside CBXpy's.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _common import Record, read
+from _tables import by_row, find
 from bbob import TARGETS
 from matplotlib.figure import Figure
 from scipy.optimize import LinearConstraint
@@ -76,26 +77,32 @@ def sketch_newton() -> Figure:
 # ---- comparisons -------------------------------------------------------------------------------
 
 
-def evaluations(runs: Sequence[dict[str, Any]], target: float) -> dict[str, list[float]]:
+def evaluations(records: Sequence[Record], target: float) -> dict[str, list[float]]:
     """Evaluations to the target of each method, in the order of the problems."""
-    k = TARGETS.index(target)
-    problems = sorted({problem(run) for run in runs})
-    table: dict[str, list[float]] = {}
-    for method in dict.fromkeys(run["method"] for run in runs):
-        hits = {problem(run): run["hits"] for run in runs if run["method"] == method}
-        missing = [one for one in problems if one not in hits]
-        if missing:
-            raise SystemExit(f"{method} has no run of {missing[0]}: give all methods to bbob.py")
-        table[method] = [hits[one][k] if len(hits[one]) > k else math.inf for one in problems]
-    return table
+    rows = list(dict.fromkeys(one.row for one in records))
+    found: dict[str, list[float]] = {}
+    for method in dict.fromkeys(one.column for one in records):
+        found[method] = []
+        for row in rows:
+            one = find(records, row, method)
+            if one is None:
+                raise SystemExit(f"{method} has no run of {row}: give all methods to bbob.py")
+            runs = one.extra[f"evaluations to {target:g}"]
+            found[method] += [math.inf if k is None else k for k in runs]
+    return found
 
 
-def problem(run: dict[str, Any]) -> tuple[int, ...]:
-    return tuple(run[name] for name in ("dim", "function", "instance", "seed"))
+def dimensions(records: Sequence[Record]) -> list[int]:
+    """Of the problems, in the order of `evaluations`."""
+    found = []
+    for row, group in by_row(records).items():
+        runs = group[0].extra[f"evaluations to {TARGETS[-1]:g}"]
+        found += [int(row.split("-D")[0])] * len(runs)
+    return found
 
 
-def bbob(runs: Sequence[dict[str, Any]]) -> Figure:
-    dims = [one[0] for one in sorted({problem(run) for run in runs})]
+def bbob(runs: Sequence[Record]) -> Figure:
+    dims = dimensions(runs)
     drawn = Figure(figsize=(12, 3.6), layout="constrained")
     axes = drawn.subplots(1, 3)
     for one, target in zip(axes, (1e-3, 1e-8), strict=False):
@@ -109,16 +116,42 @@ def bbob(runs: Sequence[dict[str, Any]]) -> Figure:
     return drawn
 
 
+def speed(records: Sequence[Record]) -> Figure:
+    """Nanoseconds of a coordinate and iteration, least to greatest, on a log scale."""
+    cases = by_row(records)
+    columns = list(dict.fromkeys(one.column for one in records))
+    drawn = Figure(figsize=(10, 0.7 * len(cases) + 1.5), layout="constrained")
+    axes = drawn.subplots()
+    height = 0.8 / len(columns)
+    for k, column in enumerate(columns):
+        shown = [(i, find(group, row, column)) for i, (row, group) in enumerate(cases.items())]
+        present = [(i + (k + 0.5) * height - 0.4, one) for i, one in shown if one is not None]
+        scale = [1e9 / one.extra["moved"] for _, one in present]
+        medians = [s * one.median for s, (_, one) in zip(scale, present, strict=True)]
+        least = [s * min(one.times) for s, (_, one) in zip(scale, present, strict=True)]
+        most = [s * max(one.times) for s, (_, one) in zip(scale, present, strict=True)]
+        error = [np.subtract(medians, least), np.subtract(most, medians)]
+        axes.barh([y for y, _ in present], medians, height, xerr=error, label=column)
+    axes.set_yticks(range(len(cases)), list(cases))
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlabel("ns of a coordinate and iteration")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    return drawn
+
+
 SOLVERS: tuple[Callable[[], Figure], ...] = (cbo, admm_relu, sketch_newton)
+COMPARISONS = {"bbob": bbob, "cbo_speed": speed}  # table -> figure of its records
+RECORDS = Path(__file__).resolve().parent / "records"
 
 
-def draw(folder: Path, records: Path | None) -> list[Path]:
+def draw(folder: Path, records: Sequence[Record]) -> list[Path]:
     """Write the figures as SVG; the files written."""
     folder.mkdir(parents=True, exist_ok=True)
     figures = {make.__name__: make() for make in SOLVERS}
-    if records is not None:
-        lines = records.read_text(encoding="utf-8").splitlines()
-        figures["bbob"] = bbob([one for one in map(json.loads, lines) if one["bench"] == "bbob"])
+    for table, make in COMPARISONS.items():
+        if mine := [one for one in records if one.table == table]:
+            figures[make.__name__] = make(mine)
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
     return [folder / f"{name}.svg" for name in figures]
@@ -126,12 +159,13 @@ def draw(folder: Path, records: Path | None) -> list[Path]:
 
 def on_pre_build(config: Any) -> None:
     """mkdocs calls this before it makes the site (`hooks:` in mkdocs.yml)."""
-    draw(Path(config["docs_dir"]) / "figures", None)
+    draw(Path(config["docs_dir"]) / "figures", read(sorted(RECORDS.glob("*.jsonl"))))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("records", type=Path, nargs="?", help="records of bench/bbob.py")
+    parser.add_argument("records", type=Path, nargs="*", help="default: those of bench/records")
     chosen = parser.parse_args()
-    print(*draw(chosen.folder, chosen.records), sep="\n")
+    files = chosen.records or sorted(RECORDS.glob("*.jsonl"))
+    print(*draw(chosen.folder, read(files)), sep="\n")

@@ -1,51 +1,28 @@
-"""admm_relu beside cvxpy + Clarabel, SCS, scnn and scikit-learn's MLP in one run.
+"""admm_relu beside cvxpy + Clarabel, SCS, scnn and scikit-learn in one run.
 
-python bench/admm_relu.py [--peers] [--quick] [--jsonl FILE] [--mnist FILE]
-    [--tables s,gated,spread,path,estimators,mnist,wide,free]
+    python bench/admm_relu.py [--tables s,gated,floor,losses,spread,path,estimators,mnist,wide,free]
+                              [--quick] [--repeats N] [--jsonl FILE]
 
-Every record holds seconds (wall and CPU), objective, gap, violation and iterations. Peers that are
-missing are skipped with a message; the slow ones run only with --peers. Table mnist wants an .npz
-file with X (n, 784) of bytes, y (n,) and the row numbers `train` and `test`.
+Peers that are missing are skipped with a message. Table mnist wants mnist_train_test.npz in
+$FASTOPT_BENCH_DATA: X (n, 784) of bytes, y (n,) and the row numbers `train` and `test`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import time
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import _admm_tables
+import _common as common
 import admm_peers
 import numpy as np
+from _admm_tables import LOOSE, TIGHT
+from _common import Outcome, Record, Subject
+from _floor import gemm_rate, read_rate
 
-import fastopt
 from fastopt import admm_relu, admm_relu_path
-
-RECORDS: list[dict] = []
-
-
-def note(table: str, name: str, **facts) -> None:
-    RECORDS.append({"table": table, "name": name, **facts})
-    shown = "  ".join(
-        f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in facts.items()
-    )
-    print(f"{table:>10}  {name:<34} {shown}", flush=True)
-
-
-def timed(function, repeats=5):
-    """(result, median wall seconds, least, most, median CPU seconds)."""
-    walls, cpus, result = [], [], None
-    for _ in range(repeats):
-        wall, cpu = time.perf_counter(), time.process_time()
-        result = function()
-        walls.append(time.perf_counter() - wall)
-        cpus.append(time.process_time() - cpu)
-    return result, {
-        "s": float(np.median(walls)),
-        "s_min": min(walls),
-        "s_max": max(walls),
-        "cpu_s": float(np.median(cpus)),
-    }
 
 
 def problem_s(n=1000, d=20, seed=0, noise=0.1, neurons=10):
@@ -57,108 +34,115 @@ def problem_s(n=1000, d=20, seed=0, noise=0.1, neurons=10):
     return X, y + noise * rng.standard_normal(n)
 
 
-def seconds_to(history, best, accuracy):
-    """Seconds and iterations until the objective is within `accuracy` of the best."""
-    reached = np.flatnonzero(history["fun"] <= best * (1 + accuracy))
-    if reached.size == 0:
-        return float("nan"), -1
-    return float(history["time"][reached[0]]), int(history["nit"][reached[0]])
+def subject(column: str, solve: Callable[[], Any], best: float, **about: Any) -> Subject:
+    """A call of ours; the objective it reached is noted beside the best one."""
 
-
-def table_s(peers: bool) -> None:
-    X, y = problem_s()
-    kw = {"beta": 0.1, "gates": 50, "rng": 1, "threads": 1}
-    best = admm_relu(X, y, gap_tol=1e-10, **kw)
-    for name, more in (
-        ("conic, gap 1e-4", {}),
-        ("conic, gap 1e-8", {"gap_tol": 1e-8}),
-        ("conic, gap 1e-4, 2 threads", {"threads": 2}),
-        ("conic, gap 1e-8, 2 threads", {"gap_tol": 1e-8, "threads": 2}),
-        ("conic float32, gap 1e-4", {"dtype": "float32"}),
-    ):
-        r, t = timed(lambda more=more: admm_relu(X, y, **{**kw, **more}))
-        h = admm_relu(X, y, record_history=True, **{**kw, **more})
-        note(
-            "S",
-            name,
-            **t,
-            excess=r.fun / best.fun - 1,
-            gap=r.relative_gap,
+    def run() -> Outcome:
+        r, spent = common.timed(solve)
+        return Outcome(
+            spent,
+            fun=r.fun,
             violation=r.constr_violation,
             nit=r.nit,
-            to_1e_4_s=seconds_to(h.history, best.fun, 1e-4)[0],
+            extra={"gap": r.relative_gap, "excess": r.fun / best - 1},
         )
-    for iterations in (10, 100, 1000):
-        r, t = timed(lambda i=iterations: admm_relu(X, y, method="admm", maxiter=i, **kw), 3)
-        note(
-            "S",
-            f"admm, {iterations} iterations",
-            **t,
-            excess=r.fun / best.fun - 1,
-            gap=r.relative_gap,
-        )
-    floor(X, 50)
-    if peers:
-        for peer in (admm_peers.convex_solvers, admm_peers.scnn_relu, admm_peers.mlp):
-            peer(X, y, best, note)
+
+    return Subject(column, run, **about)
 
 
-def least_cpu(function, repeats=9):
-    """The least CPU seconds: what a busy machine disturbs least."""
-    times = []
-    for _ in range(repeats):
-        began = time.process_time()
-        function()
-        times.append(time.process_time() - began)
-    return min(times)
+# ---- the program with cones, without, and its floor --------------------------------------------
 
 
-def floor(X, P) -> None:
-    """Flops and bytes of one iteration against the machine's gemm and memory rates."""
-    from threadpoolctl import threadpool_limits
-
-    from fastopt import _cpu
-
-    n, d = X.shape[0], X.shape[1] + 1
-    a = np.random.default_rng(0).standard_normal((1024, 1024))
-    with threadpool_limits(1, "blas"):  # the engine runs on one thread here too
-        gemm = 2 * 1024**3 / least_cpu(lambda: a @ a) / 1e9
-    big = np.ones(20_000_000)
-    bandwidth = big.nbytes / least_cpu(lambda: big.sum()) / 1e9
-    flops = 4 * n * P * d + 2 * n * d * 2 * P  # F, F', and one pass over the rows of all cones
-    system = n * n * 8 / 2
-    seconds = flops / gemm / 1e9 + system / bandwidth / 1e9
-    y = np.random.default_rng(1).standard_normal(n)
-    run = lambda k: admm_relu(  # noqa: E731
-        X, y, beta=0.1, gates=P, rng=1, threads=1, maxiter=k, gap_tol=1e-15, polish=False, rho=4.0
-    )
-    per = (least_cpu(lambda: run(300)) - least_cpu(lambda: run(100))) / 200
-    note(
-        "floor",
-        "one conic iteration",
-        gemm_gflops=gemm,
-        read_gb_s=bandwidth,
-        floor_ms=1e3 * seconds,
-        measured_cpu_ms=1e3 * per,
-        ratio=per / seconds,
-        isa=_cpu.isa(),
-    )
+def size(quick: bool) -> tuple[int, int, int, str]:
+    """n, d, P of problem S, and its name."""
+    n, d, p = (300, 10, 20) if quick else (1000, 20, 50)
+    return n, d, p, f"n = {n}, d = {d}, {p} gates, beta = .1"
 
 
-def table_gated(peers: bool) -> None:
-    X, y = problem_s()
-    kw = {"beta": 0.1, "gates": 50, "rng": 1, "method": "gated", "threads": 1}
+def table_s(o: argparse.Namespace) -> list[Record]:
+    n, d, P, row = size(o.quick)
+    X, y = problem_s(n, d)
+    kw: dict[str, Any] = {"beta": 0.1, "gates": P, "rng": 1, "threads": 1}
     best = admm_relu(X, y, gap_tol=1e-10, **kw)
-    for dtype in ("float64", "float32"):
-        r, t = timed(lambda dtype=dtype: admm_relu(X, y, dtype=dtype, **kw))
-        note("gated", dtype, **t, excess=r.fun / best.fun - 1, gap=r.relative_gap, nit=r.nit)
-    if peers:
-        admm_peers.scnn_gated(X, y, best, note)
+    ours: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+        (LOOSE, {}, {}),
+        (TIGHT, {"gap_tol": 1e-8}, {}),
+        (f"{LOOSE}, 2 threads", {"threads": 2}, {"threads": 2}),
+        ("conic, float32, gap 1e-4", {"dtype": "float32"}, {"dtype": "float32"}),
+        *((f"admm, {k} iterations", {"method": "admm", "maxiter": k}, {}) for k in (10, 100, 1000)),
+    ]
+    subjects = [
+        subject(name, lambda m=more: admm_relu(X, y, **{**kw, **m}), best.fun, **about)
+        for name, more, about in ours
+    ]
+    records = common.alternate("admm_s", row, subjects, o.repeats)
+    problem = admm_peers.Problem("admm_s", row, X, y, best)
+    for peer in (admm_peers.convex_solvers, admm_peers.scnn_relu, admm_peers.mlp):
+        records += peer(problem)
+    return records
 
 
-def spread():
+def table_gated(o: argparse.Namespace) -> list[Record]:
+    n, d, P, row = size(o.quick)
+    X, y = problem_s(n, d)
+    kw = {"beta": 0.1, "gates": P, "rng": 1, "method": "gated", "threads": 1}
+    best = admm_relu(X, y, gap_tol=1e-10, **kw)
+    subjects = [
+        subject(f"gated, {t}", lambda t=t: admm_relu(X, y, dtype=t, **kw), best.fun, dtype=t)
+        for t in ("float64", "float32")
+    ]
+    records = common.alternate("admm_gated", row, subjects, o.repeats)
+    return records + admm_peers.scnn_gated(admm_peers.Problem("admm_gated", row, X, y, best))
+
+
+def table_floor(o: argparse.Namespace) -> list[Record]:
+    """Flops and bytes of one iteration against the machine's gemm and memory rates."""
+    n, d, P, row = size(o.quick)
+    X, _ = problem_s(n, d)
+    y = np.random.default_rng(1).standard_normal(n)  # noise, so that the iterations do not end
+    gemm, bandwidth = gemm_rate(), read_rate()
+    flops = 4 * n * P * (d + 1) + 2 * n * (d + 1) * 2 * P  # F, F', the rows of all cones once
+    floor = flops / gemm + n * n * 8 / 2 / bandwidth
+
+    def run(k: int) -> float:
+        options: dict[str, Any] = {"maxiter": k, "gap_tol": 1e-15, "polish": False, "rho": 4.0}
+        return min(
+            common.seconds_of(
+                lambda: admm_relu(X, y, beta=0.1, gates=P, rng=1, threads=1, **options), o.repeats
+            )
+        )
+
+    per = (run(300) - run(100)) / 200
+    rates = {"GF/s": gemm / 1e9, "GB/s": bandwidth / 1e9, "floor": floor, "of floor": per / floor}
+    return [Record("admm_floor", row, "conic", times=[per], per="iteration", nit=200, extra=rates)]
+
+
+# ---- losses, penalties, paths ------------------------------------------------------------------
+
+
+def table_losses(o: argparse.Namespace) -> list[Record]:
+    n, d, P = (150, 6, 10) if o.quick else (300, 10, 20)
+    X, y = problem_s(n, d)
+    signs = np.where(y > np.median(y), 1.0, -1.0)
+    classes = np.eye(3)[np.digitize(y, np.quantile(y, [1 / 3, 2 / 3]))]
+    records: list[Record] = []
+    kinds = ("squared", "logistic", "softmax", "squared_hinge", "huber", "hinge")
+    for loss in kinds[:4] if o.quick else kinds:
+        data = {"squared": y, "huber": y, "softmax": classes}.get(loss, signs)
+        kw = {"loss": loss, "beta_ratio": 1e-2, "gates": P, "rng": 1, "threads": 1}
+        best = admm_relu(X, data, gap_tol=1e-4 if loss == "hinge" else 1e-6, **kw)
+        row = f"{loss}, n = {n}, d = {d}, {P} gates, beta = 1e-2 beta_max"
+        ours = subject("fastopt, gap 1e-4", lambda t=data, k=kw: admm_relu(X, t, **k), best.fun)
+        records += common.alternate("admm_losses", row, [ours], o.repeats)
+        if loss in admm_peers.LOSSES:
+            problem = admm_peers.Problem("admm_losses", row, X, data, best, loss)
+            records += admm_peers.convex_solvers(problem, (admm_peers.CLARABEL,))
+    return records
+
+
+def spread(seeds):
     """Problems of many shapes, scales and correlations."""
-    for seed in range(8):
+    for seed in range(seeds):
         rng = np.random.default_rng(seed)
         n, d, P = [(200, 5, 20), (400, 10, 30), (300, 30, 20), (600, 8, 40)][seed % 4]
         X, y = problem_s(n, d, seed)
@@ -170,16 +154,17 @@ def spread():
             yield seed, X, y, P, fraction
 
 
-def table_spread(peers: bool) -> None:
-    ratios, own = [], []
-    for seed, X, y, P, fraction in spread():
-        kw = {
+def table_spread(o: argparse.Namespace) -> list[Record]:
+    """Iterations with the rule for rho against the best of five multiples of it."""
+    ratios: list[float] = []
+    own: list[int] = []
+    for seed, X, y, P, fraction in spread(1 if o.quick else 8):
+        kw: dict[str, Any] = {
             "beta_ratio": fraction,
             "gates": P,
             "rng": seed,
             "standardize": True,
             "maxiter": 2000,
-            "record_history": True,
             "polish": False,
         }
         auto = admm_relu(X, y, **kw)
@@ -189,142 +174,193 @@ def table_spread(peers: bool) -> None:
             counts.append(r.nit if r.success else 10**6)
         ratios.append(auto.nit / min(counts))
         own.append(auto.nit)
-        if fraction == 1e-2:
-            note("spread", f"problem {seed}", nit=auto.nit, best=min(counts), gap=auto.relative_gap)
-    note(
-        "spread",
-        "iterations / best of 5 rho",
-        median=float(np.median(ratios)),
-        p90=float(np.quantile(ratios, 0.9)),
-        worst=max(ratios),
-        median_nit=float(np.median(own)),
-    )
+    quantiles = {"median": np.median(ratios), "90 %": np.quantile(ratios, 0.9)}
+    return [
+        Record(
+            "admm_spread",
+            f"{len(own)} problems",
+            "conic",
+            nit=float(np.median(own)),
+            costs={"iterations / best": ratios},
+            extra={**quantiles, "worst": max(ratios)},
+        )
+    ]
 
 
-def table_path(peers: bool) -> None:
-    X, y = problem_s()
-    zero = admm_relu(X, y, beta_ratio=1, gates=50, rng=1)
+def table_path(o: argparse.Namespace) -> list[Record]:
+    n, d, P, row = size(o.quick)
+    X, y = problem_s(n, d)
+    zero = admm_relu(X, y, beta_ratio=1, gates=P, rng=1)
     betas = zero.beta_max * np.logspace(0, np.log10(0.1 / zero.beta_max), 20)
-    one, t1 = timed(lambda: admm_relu(X, y, beta=betas[-1], gates=zero.gates, threads=1))
-    path, t20 = timed(lambda: admm_relu_path(X, y, betas, gates=zero.gates, threads=1))
-    note("path", "one beta", **t1, gap=one.relative_gap)
-    note(
-        "path",
-        "20 betas",
-        **t20,
-        gap=float(path.relative_gap.max()),
-        ratio=t20["cpu_s"] / t1["cpu_s"],
-    )
+
+    def one() -> Outcome:
+        r, spent = common.timed(
+            lambda: admm_relu(X, y, beta=betas[-1], gates=zero.gates, threads=1)
+        )
+        return Outcome(
+            spent, fun=r.fun, violation=r.constr_violation, nit=r.nit, extra={"gap": r.relative_gap}
+        )
+
+    def path() -> Outcome:
+        r, spent = common.timed(lambda: admm_relu_path(X, y, betas, gates=zero.gates, threads=1))
+        return Outcome(
+            spent,
+            fun=float(r.fun[-1]),
+            violation=None,
+            extra={"gap": float(np.max(r.relative_gap))},
+        )
+
+    subjects = [Subject("the last beta", one), Subject("path of 20 betas", path)]
+    return common.alternate("admm_path", row, subjects, o.repeats)
 
 
-def table_estimators(peers: bool) -> None:
+# ---- as estimators -----------------------------------------------------------------------------
+
+
+def table_estimators(o: argparse.Namespace) -> list[Record]:
+    if not common.has("sklearn", "estimators"):
+        return []
     from sklearn.datasets import load_breast_cancer, load_digits
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedShuffleSplit
     from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
 
     from fastopt.sklearn import ConvexReLUClassifier
 
-    sets = [
-        ("digits", load_digits(return_X_y=True), 2),
-        ("breast_cancer", load_breast_cancer(return_X_y=True), 8),
-    ]
+    sets = [("breast_cancer", load_breast_cancer(return_X_y=True), 2 if o.quick else 8)]
+    if not o.quick:
+        sets.append(("digits", load_digits(return_X_y=True), 2))
+    records = []
     for name, (X, y), splits in sets:
-        rows: dict[str, list] = {}
+        models = {
+            "fastopt": ConvexReLUClassifier(random_state=0),
+            "MLPClassifier": MLPClassifier(random_state=0, max_iter=500),
+            "LogisticRegression": LogisticRegression(max_iter=1000),
+            "SVC": SVC(),
+        }
+        found: dict[str, list[tuple[float, float]]] = {label: [] for label in models}
         cut = StratifiedShuffleSplit(splits, test_size=0.2, random_state=0)
         for train, test in cut.split(X, y):
-            for label, model in (
-                ("fastopt", ConvexReLUClassifier(random_state=0)),
-                (
-                    "MLP",
-                    make_pipeline(StandardScaler(), MLPClassifier(random_state=0, max_iter=500)),
-                ),
-                ("LogReg", make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))),
-            ):
-                cpu = time.process_time()
-                model.fit(X[train], y[train])
-                cpu = time.process_time() - cpu
-                rows.setdefault(label, []).append((model.score(X[test], y[test]), cpu))
-        for label, values in rows.items():
-            score, cpu = np.mean(values, axis=0)
-            note("estimator", f"{name}: {label}", accuracy=float(score), cpu_s=float(cpu))
+            for label, model in models.items():
+                fitted = model if label == "fastopt" else make_pipeline(StandardScaler(), model)
+                _, spent = common.timed(lambda m=fitted, k=train: m.fit(X[k], y[k]))  # noqa: B023
+                found[label].append((spent.cpu, fitted.score(X[test], y[test])))
+        for label, values in found.items():
+            times, accuracy = zip(*values, strict=True)
+            peer = "" if label == "fastopt" else "scikit-learn"
+            row = f"{name}, {splits} splits"
+            scores = {"accuracy": accuracy}
+            records.append(Record("admm_estimators", row, label, peer, times, scores=scores))
+    return records
 
 
-MNIST: dict[str, str] = {}
-
-
-def table_mnist(peers: bool) -> None:
+def table_mnist(o: argparse.Namespace) -> list[Record]:
     """8000 digits of 784 pixels: a few iterations, beside MLPClassifier and its seconds."""
+    file = common.data_file("mnist_train_test.npz", "MNIST")
+    if file is None or o.quick or not common.has("sklearn", "MNIST"):
+        return []
     from sklearn.neural_network import MLPClassifier
 
     from fastopt.sklearn import ConvexReLUClassifier
 
-    if "file" not in MNIST:
-        print("table mnist is left out: --mnist FILE says where the data are")
-        return
-    part = np.load(MNIST["file"], allow_pickle=False)
-    X, y = part["X"] / 255.0, part["y"].astype(int)
-    train, test = part["train"], part["test"]
-    for name, model in (
-        ("fastopt, 5 iterations", ConvexReLUClassifier(max_iter=5, random_state=0)),
-        (
-            "fastopt, 5 iterations, float32",
-            ConvexReLUClassifier(max_iter=5, dtype="float32", random_state=0),
+    part = np.load(file, allow_pickle=False)
+    X, y, train, test = part["X"] / 255.0, part["y"].astype(int), part["train"], part["test"]
+    models = {
+        "fastopt, 5 iterations": ConvexReLUClassifier(max_iter=5, random_state=0),
+        "fastopt, 5 iterations, float32": ConvexReLUClassifier(
+            max_iter=5, dtype="float32", random_state=0
         ),
-        ("MLPClassifier", MLPClassifier(random_state=0)),
-    ):
-        _, t = admm_peers.timed_once(lambda m=model: m.fit(X[train], y[train]))
-        note("mnist", name, **t, accuracy=float(model.score(X[test], y[test])))
+        "MLPClassifier": MLPClassifier(random_state=0),
+    }
+    records = []
+    for name, model in models.items():
+        _, spent = common.timed(lambda m=model: m.fit(X[train], y[train]))
+        records.append(
+            Record(
+                "admm_mnist",
+                f"MNIST, {len(train)} x {X.shape[1]}",
+                name,
+                "" if name.startswith("fastopt") else "scikit-learn",
+                times=[spent.cpu],
+                wall=spent.wall,
+                scores={"accuracy": float(model.score(X[test], y[test]))},
+            )
+        )
+    return records
 
 
-def table_wide(peers: bool) -> None:
-    """n = 10000, d = 3072, P = 50, two classes: to 97 % train accuracy."""
+def table_wide(o: argparse.Namespace) -> list[Record]:
+    """Two classes, many columns: to 97 % train accuracy on two threads."""
     import resource
 
     rng = np.random.default_rng(0)
-    n, d = 10000, 3072
+    n, d = (1500, 500) if o.quick else (10000, 3072)
     X = rng.standard_normal((n, d), dtype=np.float32).astype(float)
     X /= np.sqrt(d)
     y = np.sign(np.maximum(X @ rng.standard_normal((d, 8)), 0) @ rng.standard_normal(8) + 1e-9)
     accuracy: list[float] = []
-    began, cpu = time.perf_counter(), time.process_time()
 
-    def stop(intermediate_result):
+    def stop(intermediate_result: Any) -> bool:
         accuracy.append(float((np.sign(intermediate_result.predict(X)) == y).mean()))
         return accuracy[-1] >= 0.97
 
-    r = admm_relu(
-        X, y, beta=1e-3, gates=50, rng=1, method="admm", dtype="float32", callback=stop, maxiter=30
+    kw: dict[str, Any] = {"method": "admm", "dtype": "float32", "maxiter": 30, "threads": 2}
+    r, spent = common.timed(
+        lambda: admm_relu(X, y, beta=1e-3, gates=50, rng=1, callback=stop, **kw)
     )
-    note(
-        "wide",
-        "admm float32 to 97 %",
-        s=time.perf_counter() - began,
-        cpu_s=time.process_time() - cpu,
-        accuracy=accuracy[-1],
-        nit=r.nit,
-        peak_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-    )
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return [
+        Record(
+            "admm_wide",
+            f"n = {n}, d = {d}, 50 gates",
+            "admm, float32, to 97 %",
+            times=[spent.wall],
+            wall=spent.wall,
+            fun=r.fun,
+            nit=r.nit,
+            threads=2,
+            dtype="float32",
+            scores={"accuracy": accuracy[-1]},
+            extra={"CPU s": spent.cpu, "peak GB": used / 1e9},
+        )
+    ]
 
 
-def table_free(peers):
+def table_free(o: argparse.Namespace) -> list[Record]:
     """What the sampled gates cost: the least certified value against networks of free neurons."""
+    if not common.has("sklearn", "digits"):
+        return []
     from scipy.optimize import minimize
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     X = digits.data / 16
     y = np.where(digits.target == 0, 1.0, -1.0)
-    began = time.perf_counter()
-    r = admm_relu(X, y, beta_ratio=1e-2, gates=50, rng=1)
+    k, most, seeds = (20, 100, 1) if o.quick else (100, 3000, 3)
+    row = "digits, 0 against the rest, beta = 1e-2 beta_max"
+    r, spent = common.timed(
+        lambda: admm_relu(X, y, beta_ratio=1e-2, gates=10 if o.quick else 50, rng=1, threads=1)
+    )
     beta = r.beta
-    note("free", "50 sampled gates", s=time.perf_counter() - began, fun=r.fun, bound=r.dual_fun)
-    A, k = np.column_stack([X, np.ones(len(X))]), 100
+    records = [
+        Record(
+            "admm_free",
+            row,
+            f"{len(r.gates)} sampled gates",
+            times=[spent.cpu],
+            fun=r.fun,
+            violation=r.constr_violation,
+            nit=r.nit,
+            extra={"bound": r.dual_fun},
+        )
+    ]
+    A = np.column_stack([X, np.ones(len(X))])
     n_in = k * A.shape[1]
 
-    def value(w):
+    def value(w: Any) -> tuple[float, Any]:
         U, a = w[:n_in].reshape(k, -1), w[n_in:]
         z = A @ U.T
         h = np.maximum(z, 0)
@@ -333,17 +369,33 @@ def table_free(peers):
         f = 0.5 * residual @ residual + beta / 2 * (w @ w)
         return f, np.concatenate([gradient.ravel(), h.T @ residual + beta * a])
 
-    for seed in range(3):
+    for seed in range(seeds):
         w0 = 0.1 * np.random.default_rng(seed).standard_normal(n_in + k)
-        began = time.perf_counter()
-        end = minimize(value, w0, jac=True, method="L-BFGS-B", options={"maxiter": 3000})
-        seconds = time.perf_counter() - began
-        note("free", f"L-BFGS, {k} free neurons, seed {seed}", s=seconds, fun=float(end.fun))
+        end, spent = common.timed(
+            lambda w=w0: minimize(value, w, jac=True, method="L-BFGS-B", options={"maxiter": most})
+        )
+        column = f"L-BFGS-B, {k} free neurons, seed {seed}"
+        records.append(
+            Record(
+                "admm_free",
+                row,
+                column,
+                "scipy",
+                [spent.cpu],
+                fun=float(end.fun),
+                nit=end.nit,
+                nfev=end.nfev,
+            )
+        )
+    return records
 
 
-TABLES = {
+TABLES = _admm_tables.TABLES
+PARTS: dict[str, Callable[[argparse.Namespace], list[Record]]] = {
     "s": table_s,
     "gated": table_gated,
+    "floor": table_floor,
+    "losses": table_losses,
     "spread": table_spread,
     "path": table_path,
     "estimators": table_estimators,
@@ -353,25 +405,22 @@ TABLES = {
 }
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tables", default="s,gated,spread,path,estimators,free")
-    parser.add_argument("--peers", action="store_true")
-    parser.add_argument("--quick", action="store_true", help="tables s and gated only")
-    parser.add_argument("--mnist", help="the data of table mnist, an .npz file")
-    parser.add_argument("--jsonl", help="append one record per line to this file")
-    chosen = parser.parse_args(argv)
-    print(f"fastopt {fastopt.__version__}, numpy {np.__version__}, {platform.machine()}")
-    RECORDS.clear()
-    if chosen.mnist:
-        MNIST["file"] = chosen.mnist
-    for name in ["s", "gated"] if chosen.quick else chosen.tables.split(","):
-        TABLES[name](chosen.peers)
-    if chosen.jsonl:
-        with open(chosen.jsonl, "a", encoding="utf-8") as out:
-            out.writelines(json.dumps(one) + "\n" for one in RECORDS)
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = common.parser(__doc__.splitlines()[0])
+    parser.add_argument("--tables", default=",".join(PARTS), help="some of them (default: all)")
+    options = parser.parse_args(argv)
+    chosen = options.tables.split(",")
+    if unknown := [name for name in chosen if name not in PARTS]:
+        parser.error(f"no such table: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    print(common.machine())
+    for name in chosen:
+        records = PARTS[name](options)
+        common.write(records, options.jsonl)
+        for table in TABLES:
+            if text := table.text(records):
+                print(text, flush=True)
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

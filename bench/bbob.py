@@ -1,7 +1,7 @@
 """Global optimisers on the BBOB functions of COCO, side by side in one process.
 
     python bench/bbob.py --dims 5 20 --instances 1-3 --seeds 3 --methods cbo,cma,de
-    python bench/bbob.py --quick            # 5-D, instance 1, one seed
+    python bench/bbob.py --quick            # 5-D, instance 1, one seed, 2000 d evaluations
 
 Every method gets the box [-5, 5]^d and ``budget * d`` evaluations of each problem; methods that end
 early are restarted from another seed until the budget is spent, as their authors would. ``cbo`` is
@@ -15,21 +15,23 @@ it rewards reaching a target early. Both are means over functions, instances and
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
-import json
 import math
 import sys
-import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import _common as common
+import _tables as tables
 import numpy as np
+from _common import Record
+from _tables import Table, Target
 
 TARGETS = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-5, 1e-8)
+BUDGET = 5000  # evaluations per dimension
+PROFILED = (4, 6)  # the targets whose evaluations stand in the records, 1e-3 and 1e-8
 GROUPS = {
     "separable f1-f5": range(1, 6),
     "moderate f6-f9": range(6, 10),
@@ -47,17 +49,12 @@ class Spent(Exception):
 class Run:
     """What one method did on one problem with one seed."""
 
-    method: str
-    function: int
     dim: int
-    instance: int
-    seed: int
     budget: int
     nfev: int = 0
     gap: float = math.inf  # best f - f_opt
     hits: list[int] = field(default_factory=list)  # evaluations at which each target fell
     seconds: float = 0.0
-    message: str = ""
 
     def score(self) -> float:
         return len(self.hits) / len(TARGETS)
@@ -104,8 +101,7 @@ def seeds(seed: int) -> Iterator[np.random.Generator]:
 def cbo(f: Recorder, dim: int, evaluations: int, seed: int) -> None:
     import fastopt
 
-    result = fastopt.cbo(f, box(dim), maxfev=evaluations, rng=seed)
-    f.run.message = result.message
+    fastopt.cbo(f, box(dim), maxfev=evaluations, rng=seed, threads=1)
 
 
 def de(f: Recorder, dim: int, evaluations: int, seed: int) -> None:
@@ -176,8 +172,8 @@ def cbx(f: Recorder, dim: int, evaluations: int, seed: int) -> None:
         dynamic.optimize(sched=multiply(factor=1.01, maximum=1e3))
 
 
-METHODS: dict[str, tuple[Method, str]] = {  # and the module it comes from
-    "cbo": (cbo, "fastopt"),
+METHODS: dict[str, tuple[Method, str]] = {  # and the package it comes from
+    "cbo": (cbo, ""),
     "de": (de, "scipy"),
     "da": (da, "scipy"),
     "cma": (cma, "cma"),
@@ -187,57 +183,137 @@ METHODS: dict[str, tuple[Method, str]] = {  # and the module it comes from
 }
 
 
-def measure(method: str, function: int, dim: int, instance: int, seed: int, budget: int) -> Run:
-    from cocoex import BareProblem
-
-    problem = BareProblem("bbob", function, dim, instance)
-    run = Run(method, function, dim, instance, seed, budget * dim)
-    started = time.perf_counter()
-    try:
+def run_one(method: str, problem: Callable, dim: int, seed: int, budget: int) -> Run:
+    run = Run(dim, budget * dim)
+    clock = common.Clock()
+    with contextlib.suppress(Spent):
         METHODS[method][0](Recorder(problem, problem.best_value(), run), dim, run.budget, seed)
-    except Spent:
-        run.message = run.message or "budget spent or last target reached"
-    run.seconds = time.perf_counter() - started
+    run.seconds = clock.read().cpu
     return run
 
 
-def mean(values: Iterable[float]) -> float:
-    """Mean, or NaN of nothing."""
-    listed = list(values)
-    return sum(listed) / len(listed) if listed else math.nan
+def measure(options: argparse.Namespace, dim: int, group: str, methods: list[str]) -> list[Record]:
+    """One record for each method: all runs on a group of functions, in a fixed order."""
+    from cocoex import BareProblem
+
+    functions = [f for f in options.functions if f in GROUPS[group]]
+    runs: dict[str, list[Run]] = {method: [] for method in methods}
+    for function, instance in itertools.product(functions, options.instances):
+        problem = BareProblem("bbob", function, dim, instance)
+        for seed in range(options.seeds):
+            for method in methods:  # alternating, so that a busy machine slows all alike
+                runs[method].append(run_one(method, problem, dim, seed, options.budget))
+    about = {"functions": functions, "instances": options.instances, "seeds": options.seeds}
+    return [record_of(f"{dim}-D, {group}", method, done, about) for method, done in runs.items()]
 
 
-def table(runs: list[Run]) -> str:
-    """Score/AUC overall and by group, then solved runs function by function."""
-    names = [m for m in METHODS if any(r.method == m for r in runs)]
-    parts = []
-    for dim in sorted({r.dim for r in runs}):
-        here = {m: [r for r in runs if r.dim == dim and r.method == m] for m in names}
-        tested = sorted({r.function for r in runs if r.dim == dim})
-        rows = []
-        for name, functions in {"all": range(1, 25), **GROUPS}.items():
-            chosen = {m: [r for r in here[m] if r.function in functions] for m in names}
-            if any(chosen.values()):
-                rows.append([name, *(score_and_auc(chosen[m]) for m in names)])
-        rows.append(["us per evaluation, f included", *(microseconds(here[m]) for m in names)])
-        rows.append(["runs that reached 1e-8", *[""] * len(names)])
-        for function in tested:
-            chosen = {m: [r for r in here[m] if r.function == function] for m in names}
-            rows.append([f"  f{function}", *(solved(chosen[m]) for m in names)])
-        parts.append(common.table([f"{dim}-D, score/AUC", *names], rows))
-    return "\n\n".join(parts)
+def record_of(row: str, method: str, runs: list[Run], about: dict) -> Record:
+    nfev = sum(run.nfev for run in runs)
+    hits = {
+        f"evaluations to {TARGETS[k]:g}": [
+            run.hits[k] if len(run.hits) > k else None for run in runs
+        ]
+        for k in PROFILED
+    }
+    return Record(
+        table="bbob",
+        row=row,
+        column=method,
+        peer=METHODS[method][1],
+        problems="coco-experiment",
+        times=[sum(run.seconds for run in runs) / max(1, nfev)],
+        per="evaluation",
+        nfev=nfev,
+        scores={
+            "score": [round(run.score(), 3) for run in runs],
+            "auc": [round(run.auc(), 3) for run in runs],
+        },
+        extra={**about, "budget": runs[0].budget, **hits},
+    )
 
 
-def score_and_auc(runs: list[Run]) -> str:
-    return f"{mean(r.score() for r in runs):.3f}/{mean(r.auc() for r in runs):.3f}"
+# ---- tables ------------------------------------------------------------------------------------
 
 
-def microseconds(runs: list[Run]) -> str:
-    return f"{1e6 * sum(r.seconds for r in runs) / max(1, sum(r.nfev for r in runs)):.1f}"
+def pooled(records: Sequence[Record], row: str, column: str) -> Record | None:
+    """The records of a column in the rows that begin so, as one."""
+    mine = [one for one in records if one.column == column and one.row.startswith(row)]
+    if not mine:
+        return None
+    scores = {name: [k for one in mine for k in one.scores[name]] for name in ("score", "auc")}
+    nfev = sum(one.nfev or 0 for one in mine)
+    seconds = sum(one.median * (one.nfev or 0) for one in mine) / max(1, nfev)
+    return Record("bbob", f"{row} all", column, nfev=nfev, times=[seconds], scores=scores)
 
 
-def solved(runs: list[Run]) -> str:
-    return f"{sum(len(r.hits) == len(TARGETS) for r in runs)}/{len(runs)}"
+def score_and_auc(record: Record | None) -> str:
+    if record is None:
+        return ""
+    return "/".join(f"{np.mean(record.scores[name]):.3f}".lstrip("0") for name in ("score", "auc"))
+
+
+def rows(records: Sequence[Record]) -> tables.Rows:
+    """Score/AUC of all functions and by group, then the cost of an evaluation."""
+    columns = list(dict.fromkeys(one.column for one in records))
+    dims = list(dict.fromkeys(one.row.split(",")[0] for one in records))
+    body = []
+    for dim in dims:
+        groups = [
+            "",
+            *(f", {g}" for g in GROUPS if any(one.row == f"{dim}, {g}" for one in records)),
+        ]
+        for group in groups:
+            found = [pooled(records, f"{dim}{group}", column) for column in columns]
+            body.append([f"{dim}{group or ', all'}", *map(score_and_auc, found)])
+        found = [pooled(records, f"{dim},", column) for column in columns]
+        spent = [f"{one.median * 1e6:.1f}" if one else "" for one in found]
+        body.append([f"{dim}, us per evaluation, f included", *spent])
+    return [["score/AUC", *columns], *body]
+
+
+def solved(record: Record, function: int) -> str:
+    """Runs of this function that reached the last target."""
+    done = record.extra[f"evaluations to {TARGETS[-1]:g}"]
+    each = len(record.extra["instances"]) * record.extra["seeds"]
+    start = record.extra["functions"].index(function) * each
+    return f"{sum(k is not None for k in done[start : start + each])}/{each}"
+
+
+def solved_rows(records: Sequence[Record]) -> tables.Rows:
+    columns = list(dict.fromkeys(one.column for one in records))
+    body = []
+    for row, group in tables.by_row(records).items():
+        for function in group[0].extra["functions"]:
+            found = {one.column: solved(one, function) for one in group}
+            line = [f"{row.split(',')[0]} f{function}", *(found.get(c, "") for c in columns)]
+            body.append(line)
+    return [["runs that reached 1e-8", *columns], *body]
+
+
+def targets(records: Sequence[Record]) -> list[Target]:
+    """With the whole budget, on all functions."""
+    wanted = {("5-D", "score"): 0.84, ("20-D", "score"): 0.74, ("5-D", "auc"): 0.345,
+              ("20-D", "auc"): 0.26}  # fmt: skip
+    found = []
+    for (dim, name), bound in wanted.items():
+        mine = [r for r in records if r.row.startswith(f"{dim},") and r.column == "cbo"]
+        whole = all(r.extra["budget"] == BUDGET * int(dim[:-2]) for r in mine)
+        if (one := pooled(mine, "", "cbo")) is not None and whole and len(mine) == len(GROUPS):
+            value = float(np.mean(one.scores[name]))
+            found.append(Target(f"{name} of cbo, {dim}", value, bound, at_least=True))
+    return found
+
+
+TABLES = (
+    Table(
+        "bbob",
+        "BBOB: score is the share of seven targets from 10 to 1e-8 that were reached, AUC the same "
+        "averaged over log evaluations",
+        rows,
+        targets,
+    ),
+)
+SOLVED = Table("bbob", "function by function", solved_rows)
 
 
 def whole_numbers(text: str) -> list[int]:
@@ -254,48 +330,39 @@ def available(names: list[str]) -> list[str]:
     for name in names:
         if name not in METHODS:
             sys.exit(f"--methods: expected names among {', '.join(METHODS)}, got '{name}'")
-    return [name for name in names if common.has(METHODS[name][1], name)]
+    return [name for name in names if common.has(METHODS[name][1] or "fastopt", name)]
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="5-D, instance 1, one seed")
+    parser = common.parser(__doc__.split("\n")[0])
     parser.add_argument("--dims", type=int, nargs="+", default=[5, 20])
     parser.add_argument("--functions", type=whole_numbers, default=list(range(1, 25)))
     parser.add_argument("--instances", type=whole_numbers, default=[1, 2, 3])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--budget", type=int, default=5000, help="evaluations per dimension")
+    parser.add_argument("--budget", type=int, default=BUDGET, help="evaluations per dimension")
     parser.add_argument("--methods", default=",".join(METHODS))
-    parser.add_argument("--jsonl", type=Path, metavar="FILE", help="append one record per run")
     options = parser.parse_args(argv)
     if options.quick:
-        options.dims, options.instances, options.seeds = [5], [1], 1
+        options.dims, options.instances, options.seeds, options.budget = [5], [1], 1, 2000
     return options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
-    if not common.has("cocoex", "any method"):
-        return 1
+    if not common.has("cocoex", "bbob, whose problems are COCO's"):
+        return common.MISSING
     methods = available(options.methods.split(","))
-    versions = {**common.versions(), "coco": version("coco-experiment")}
-    about = {"machine": common.machine(), "versions": versions}
-    print(common.machine(), *(f"{k} {v}" for k, v in versions.items()), sep=", ")
+    print(common.machine())
     warnings.filterwarnings("ignore", module="cma")
     warnings.filterwarnings("ignore", module="scipy")
-    runs: list[Run] = []
-    cases = itertools.product(
-        options.dims, options.functions, options.instances, range(options.seeds)
-    )
-    for dim, function, instance, seed in cases:
-        for method in methods:  # alternating, so that a busy machine slows all alike
-            run = measure(method, function, dim, instance, seed, options.budget)
-            runs.append(run)
-            if options.jsonl:
-                record = {**asdict(run), "score": run.score(), "auc": run.auc(), **about}
-                with options.jsonl.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"bench": "bbob", **record}) + "\n")
-    print(table(runs))
+    records: list[Record] = []
+    for dim, group in itertools.product(options.dims, GROUPS):
+        if any(function in GROUPS[group] for function in options.functions):
+            found = measure(options, dim, group, methods)
+            common.write(found, options.jsonl)
+            records += found
+    for table in (*TABLES, SOLVED):
+        print(table.text(records))
     return 0
 
 

@@ -14,12 +14,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import _common as common
+import _tables as tables
 import numpy as np
 from _common import Clock, Outcome, Record, Seconds, Subject
+from _floor import median_seconds
+from _tables import Table, Target
 from numpy.typing import NDArray
 from scipy.optimize import differential_evolution, dual_annealing
 
@@ -31,6 +35,7 @@ Array = NDArray[np.float64]
 STEP_US, COORDINATE_NS = 15.0, 6.0
 HOPPING_US, SWARM_US = 0.6, 0.2
 MEMORY_RATIO = 2.2
+HOPPING, SWARM = "H (hopping)", "P (swarm)"
 
 
 class Metered:
@@ -89,7 +94,7 @@ def vectorised_cbo(n: int, d: int, steps: int, dynamics: str) -> Callable[[], Ou
 
     def run() -> Outcome:
         result, spent = timed(steps + 1)
-        return Outcome(steps, result.fun, result.nfev, spent - setup)
+        return Outcome(spent - setup, steps, result.fun, nit=result.nit, nfev=result.nfev)
 
     return run
 
@@ -109,7 +114,8 @@ def vectorised_cbx(n: int, d: int, steps: int) -> Callable[[], Outcome]:
             dynamic.step()
             schedule.update(dynamic)
         spent = clock.read() - (metered.spent - before)
-        return Outcome(steps, float(dynamic.best_energy[0]), n * steps, spent)
+        best = float(dynamic.best_energy[0])
+        return Outcome(spent, steps, best, nit=steps, nfev=n * steps)
 
     return run
 
@@ -129,45 +135,29 @@ def vectorised_de(n: int, d: int, steps: int) -> Callable[[], Outcome]:
             tol=0.0,
             rng=1,
         )
-        return Outcome(result.nit, result.fun, metered.points, clock.read() - metered.spent)
+        spent = clock.read() - metered.spent
+        best = float(np.min(result.fun))
+        return Outcome(spent, result.nit, best, nit=result.nit, nfev=metered.points)
 
     return run
 
 
-def vectorised_table(options: Any, with_cbx: bool) -> list[Record]:
-    sizes = [(100, 20, 500), (1000, 20, 200), (10000, 100, 10)]
+def vectorised(options: Any, with_cbx: bool) -> list[Record]:
     records: list[Record] = []
-    lines, checks = [], []
-    for n, d, steps in sizes:
+    for n, d, steps in [(100, 20, 500), (1000, 20, 200), (10000, 100, 10)]:
         steps = max(5, steps // 4) if options.quick else steps
         subjects = [
             Subject("fastopt", vectorised_cbo(n, d, steps, "anisotropic")),
             Subject("fastopt, memory", vectorised_cbo(n, d, steps, "memory")),
         ]
         if with_cbx:
-            subjects.append(Subject("CBXpy, defaults", vectorised_cbx(n, d, steps)))
-        if n <= 1000:
-            subjects.append(Subject("differential_evolution", vectorised_de(n, d, steps)))
-        case = f"vectorised objective, N = {n}, d = {d}"
-        found = common.alternate("cbo_overhead", case, subjects, options.repeats)
-        records += found
-        lines.append([case, "", "", "", ""])
-        for record in found:
-            lines.append(
-                [
-                    f"  {record.solver}",
-                    common.spread(record, 1e6),
-                    f"{record.median * 1e9 / (n * d):.2f}",
-                    f"{record.fun:.3g}",
-                    str(record.nfev),
-                ]
-            )
-        bound = STEP_US + COORDINATE_NS * n * d * 1e-3
-        label = f"{case}: us per step beside the objective"
-        checks.append(common.verdict(label, found[0].median * 1e6, bound, at_least=False))
-    header = ["case and solver", "us per step (min-max)", "ns/coord", "f reached", "nfev"]
-    print(common.table(header, lines))
-    print("\n".join(["targets", *checks]))
+            subjects.append(Subject("CBXpy, defaults", vectorised_cbx(n, d, steps), "cbx"))
+        if n < 1000 or (n == 1000 and not options.quick):
+            run = vectorised_de(n, d, steps)
+            subjects.append(Subject("differential_evolution", run, "scipy"))
+        subjects = [replace(one, extra={"coordinates": n * d}) for one in subjects]
+        row = f"N = {n}, d = {d}"
+        records += common.alternate("cbo_vectorized", row, subjects, options.repeats, "step")
     return records
 
 
@@ -189,10 +179,10 @@ def native_cost(problem: problems.NativeProblem, rows: int) -> float:
     """Seconds of one evaluation in a batch."""
     objective = _backend.module(None).native_objective(*problem._native_spec())
     points = np.random.default_rng(0).uniform(problem.lower, problem.upper, (rows, problem.dim))
-    return common.seconds_of(lambda: objective.evaluate(points, threads=1), calls=200) / rows
+    return median_seconds(lambda: objective.evaluate(points, threads=1), calls=200) / rows
 
 
-def hybrid_table(options: Any) -> list[Record]:
+def hybrid(options: Any) -> list[Record]:
     """Least squares of time = evaluations of each regime times its cost, over several runs."""
     d = 20
     evaluations = 20_000 if options.quick else 100_000
@@ -216,28 +206,19 @@ def hybrid_table(options: Any) -> list[Record]:
     cost_of, *_ = np.linalg.lstsq(np.array(counts), np.array(seconds), rcond=None)
     fitted = np.array(counts) @ cost_of
     residual = float(np.linalg.norm(fitted - seconds) / np.linalg.norm(seconds))
-    print(f"hybrid, native functions, d = {d}: {len(counts)} runs, fitted to {residual:.0%}")
-    labels = (("H (hopping)", HOPPING_US), ("P (swarm)", SWARM_US))
-    records = []
-    for (label, bound), value in zip(labels, cost_of, strict=True):
-        text = f"{label}: us per evaluation beside the function"
-        print(common.verdict(text, value * 1e6, bound, at_least=False))
-        records.append(
-            Record(
-                bench="cbo_overhead",
-                case=f"hybrid {label}, d = {d}",
-                solver="fastopt",
-                median=float(value),
-                least=float(value),
-                greatest=float(value),
-                least_wall=float("nan"),
-                repeats=options.repeats,
-                nfev=int(np.sum(counts)),
-                per="evaluation",
-                extra={"residual": residual},
-            )
+    return [
+        Record(
+            table="cbo_hybrid",
+            row=f"native functions, d = {d}",
+            column=label,
+            times=[float(value)],
+            per="evaluation",
+            violation=0.0,
+            nfev=int(np.sum(counts)),
+            extra={"runs": len(counts), "residual": residual},
         )
-    return records
+        for label, value in zip((HOPPING, SWARM), cost_of, strict=True)
+    ]
 
 
 def scalar(solver: Callable[..., Any]) -> Callable[[], Outcome]:
@@ -248,12 +229,12 @@ def scalar(solver: Callable[..., Any]) -> Callable[[], Outcome]:
         clock = Clock()
         result = solver(metered)
         spent = clock.read() - metered.spent
-        return Outcome(metered.points, float(result.fun), metered.points, spent)
+        return Outcome(spent, metered.points, float(result.fun), nfev=metered.points)
 
     return run
 
 
-def scalar_table(options: Any) -> list[Record]:
+def scalars(options: Any) -> list[Record]:
     d = 10
     budget = 3000 if options.quick else 20000
     bounds = [BOX] * d
@@ -283,18 +264,16 @@ def scalar_table(options: Any) -> list[Record]:
                     f, bounds, maxiter=budget // (15 * d) - 1, polish=False, tol=0.0, rng=1
                 )
             ),
+            "scipy",
         ),
         Subject(
             "dual_annealing",
             scalar(lambda f: dual_annealing(f, bounds, maxfun=budget, no_local_search=True, rng=1)),
+            "scipy",
         ),
     ]
-    case = f"scalar Python objective, d = {d}"
-    records = common.alternate("cbo_overhead", case, subjects, options.repeats)
-    records = [Record(**{**vars(record), "per": "evaluation"}) for record in records]
-    lines = [[f"  {r.solver}", common.spread(r, 1e6), f"{r.fun:.3g}", str(r.nfev)] for r in records]
-    print(common.table([case, "us per evaluation (min-max)", "f reached", "nfev"], lines))
-    return records
+    row = f"Rastrigin, d = {d}"
+    return common.alternate("cbo_scalar", row, subjects, options.repeats, "evaluation")
 
 
 # ---- 3: memory ---------------------------------------------------------------------------------
@@ -339,51 +318,116 @@ def peak(side: str, n: int, d: int) -> float:
     return float(answer["peak"] - answer["before"]) * 1024
 
 
-def memory_table(options: Any, with_cbx: bool) -> list[Record]:
+def memory(options: Any, with_cbx: bool) -> list[Record]:
     if not Path("/proc/self/status").exists():
         print("peak memory: needs /proc, left out", file=sys.stderr)
         return []
     n, d = (2000, 1000) if options.quick else (10000, 1000)
-    array = n * d * 8
-    sides = ["anisotropic", "isotropic", "memory", *(["cbx"] if with_cbx else [])]
-    case = f"peak memory, N = {n}, d = {d}, float64"
-    records, lines = [], []
-    for side in sides:
-        bytes_used = peak(side, n, d)
-        solver = "CBXpy, defaults" if side == "cbx" else f"fastopt, {side}"
-        lines.append([f"  {solver}", f"{bytes_used / 2**20:.0f}", f"{bytes_used / array:.2f}"])
+    sides = {f"fastopt, {side}": side for side in ("anisotropic", "isotropic", "memory")}
+    if with_cbx:
+        sides["CBXpy, defaults"] = "cbx"
+    records = []
+    for column, side in sides.items():
+        used = peak(side, n, d)
         records.append(
             Record(
-                bench="cbo_overhead",
-                case=case,
-                solver=solver,
-                median=bytes_used,
-                least=bytes_used,
-                greatest=bytes_used,
-                least_wall=float("nan"),
-                repeats=1,
+                table="cbo_memory",
+                row=f"N = {n}, d = {d}, float64",
+                column=column,
+                peer="cbx" if side == "cbx" else "",
                 nit=3,
                 nfev=3 * n,
-                per="bytes",
+                costs={"bytes": used},
+                extra={"MiB": used / 2**20, "arrays": used / (n * d * 8)},
             )
         )
-    print(common.table([case, "MiB", "of the particles"], lines))
-    label = "peak memory of anisotropic, in arrays of the particles"
-    print(common.verdict(label, records[0].median / array, MEMORY_RATIO, at_least=False))
     return records
 
 
+# ---- tables ------------------------------------------------------------------------------------
+
+
+def vectorised_targets(records: Sequence[Record]) -> list[Target]:
+    return [
+        Target(
+            f"us of an iteration beside the objective, {one.row}",
+            one.median * 1e6,
+            STEP_US + COORDINATE_NS * one.extra["coordinates"] * 1e-3,
+        )
+        for one in records
+        if one.column == "fastopt"
+    ]
+
+
+def hybrid_targets(records: Sequence[Record]) -> list[Target]:
+    bounds = {HOPPING: HOPPING_US, SWARM: SWARM_US}
+    return [
+        Target(f"us of an evaluation beside the function, {one.column}", one.median * 1e6, bound)
+        for one in records
+        if (bound := bounds.get(one.column))
+    ]
+
+
+def memory_targets(records: Sequence[Record]) -> list[Target]:
+    used = [one.extra["arrays"] for one in records if one.column == "fastopt, anisotropic"]
+    label = "peak memory of anisotropic, in arrays of the particles"
+    return [Target(label, value, MEMORY_RATIO) for value in used]
+
+
+TABLES = (
+    Table(
+        "cbo_vectorized",
+        "a vectorised NumPy objective: us of one iteration beside it, median (least-greatest)",
+        tables.listed(
+            "case",
+            us=tables.spread(1e6),
+            to_fastopt=tables.against("fastopt"),
+            f_reached=tables.of("fun"),
+            nfev=tables.of("nfev"),
+        ),
+        vectorised_targets,
+    ),
+    Table(
+        "cbo_hybrid",
+        "the default on native functions: us of one evaluation beside the function",
+        tables.listed(
+            "case", us=tables.spread(1e6), runs=tables.of("runs"), misfit=tables.of("residual")
+        ),
+        hybrid_targets,
+    ),
+    Table(
+        "cbo_scalar",
+        "a scalar Python objective: us of one evaluation beside it, median (least-greatest)",
+        tables.listed(
+            "case",
+            us=tables.spread(1e6),
+            to_hybrid=tables.against("fastopt, hybrid"),
+            f_reached=tables.of("fun"),
+            nfev=tables.of("nfev"),
+        ),
+    ),
+    Table(
+        "cbo_memory",
+        "peak memory beside what the interpreter held before",
+        tables.listed("case", MiB=tables.of("MiB"), arrays_of_particles=tables.of("arrays")),
+        memory_targets,
+    ),
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    options = common.parse("What cbo costs beside the objective", argv)
+    options = common.parser("What cbo costs beside the objective").parse_args(argv)
     with_cbx = common.has("cbx", "CBXpy")
     print(common.machine())
-    for records in (
-        vectorised_table(options, with_cbx),
-        hybrid_table(options),
-        scalar_table(options),
-        memory_table(options, with_cbx),
-    ):
-        common.write(records, options.jsonl)
+    records = [
+        *vectorised(options, with_cbx),
+        *hybrid(options),
+        *scalars(options),
+        *memory(options, with_cbx),
+    ]
+    common.write(records, options.jsonl)
+    for table in TABLES:
+        print(table.text(records))
     return 0
 
 

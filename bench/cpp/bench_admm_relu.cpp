@@ -106,12 +106,13 @@ void symmetric_product(benchmark::State& state) {
     rate(state, 2.0 * n * n);
 }
 
-void plain_gemm(benchmark::State& state) {
-    const index_t n = 512;
-    const auto a = normals(n * n, 1), b = normals(n * n, 2);
-    std::vector<double> c(a.size());
+template <class T> void plain_gemm(benchmark::State& state) { // a square tile
+    const index_t n = state.range(0);
+    const auto x = normals(n * n, 1), y = normals(n * n, 2);
+    const std::vector<T> a(x.begin(), x.end()), b(y.begin(), y.end());
+    std::vector<T> c(a.size());
     for (auto _ : state)
-        gemm(false, false, n, n, n, 1.0, a.data(), n, b.data(), n, 0.0, c.data(), n);
+        gemm(false, false, n, n, n, T(1), a.data(), n, b.data(), n, T(0), c.data(), n);
     rate(state, 2.0 * n * n * n);
 }
 
@@ -130,7 +131,8 @@ BENCHMARK(masked_gram);
 BENCHMARK(forward_adjoint);
 BENCHMARK(tiled_cholesky)->Arg(1000)->Arg(2000);
 BENCHMARK(symmetric_product)->Arg(1000);
-BENCHMARK(plain_gemm);
+BENCHMARK(plain_gemm<double>)->RangeMultiplier(2)->Range(64, 1024);
+BENCHMARK(plain_gemm<float>)->RangeMultiplier(2)->Range(64, 1024);
 
 } // namespace
 

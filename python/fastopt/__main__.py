@@ -6,15 +6,15 @@ Exit codes: 0 all well; 1 a check failed; 2 wrong usage, or something needed is 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib.util
 import json
+import os
 import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 FAILED, MISSING = 1, 2
@@ -176,35 +176,29 @@ def find_bench() -> Path:
 
 
 def bench_scripts() -> dict[str, Path]:
-    """Name -> script of every benchmark: the files of bench/ with a function main."""
+    """Name -> script of every benchmark: the files of bench/ with tables."""
     return {
         path.stem: path
         for path in sorted(find_bench().glob("*.py"))
-        if re.search(r"^def main\(", path.read_text("utf-8"), re.MULTILINE)
+        if re.search(r"^TABLES\b", path.read_text("utf-8"), re.MULTILINE)
+        and not path.stem.startswith("_")
     }
 
 
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"fastopt_bench_{path.stem}", path)
-    assert spec is not None and spec.loader is not None  # it is a .py file
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-def _run_script(path: Path, argv: list[str]) -> int:
-    sys.path.insert(0, str(path.parent))  # scripts share helpers
-    try:
-        return int(_load(path).main(argv) or 0)
-    except ModuleNotFoundError as error:
-        raise CommandError(f"bench {path.stem}: {error}: pip install '.[bench]'") from error
-    finally:
-        sys.path.remove(str(path.parent))
+def _run_script(path: Path, argv: list[str], quiet: bool) -> int:
+    """In a process of its own, where BLAS has one thread and memory no past."""
+    environment = dict(os.environ)
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        environment.setdefault(name, "1")
+    here = str(Path(__file__).resolve().parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.getenv("PYTHONPATH")]))
+    sys.stdout.flush()
+    command = [sys.executable, str(path), *argv]
+    return subprocess.run(command, env=environment, stdout=2 if quiet else None).returncode
 
 
 def bench(options: argparse.Namespace) -> int:
-    """Run benchmark scripts of the source tree; each prints its table."""
+    """Run benchmark scripts of the source tree; each prints its tables."""
     scripts = bench_scripts()
     unknown = [name for name in options.names if name not in scripts]
     if unknown:
@@ -219,14 +213,22 @@ def bench(options: argparse.Namespace) -> int:
             records = Path(folder) / "records.jsonl"
         begin = records.stat().st_size if records is not None and records.exists() else 0
         argv = ["--quick"] * options.quick
-        argv += ["--jsonl", str(records)] if records is not None else []
+        argv += ["--jsonl", str(records.resolve())] if records is not None else []
         for name in options.names or scripts:
-            with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):
-                worst = max(worst, _run_script(scripts[name], argv))
+            if not options.json:
+                print(f"\n===== {name}\n", flush=True)
+            code = _run_script(scripts[name], argv, options.json)
+            if code == MISSING and not options.names:  # it said what it lacks
+                print(f"left out: {name}", file=sys.stderr)
+                continue
+            worst = max(worst, code if code in (0, MISSING) else FAILED)
         if options.json:
-            with open(records, encoding="utf-8") as file:
-                file.seek(begin)
-                _print_json([json.loads(text) for text in file])
+            lines = []
+            if records.exists():
+                with open(records, encoding="utf-8") as file:
+                    file.seek(begin)
+                    lines = [json.loads(text) for text in file]
+            _print_json(lines)
     return worst
 
 

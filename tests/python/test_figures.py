@@ -1,7 +1,7 @@
 """The scripts of the figures in docs/ draw what they say."""
 
+import dataclasses
 import importlib.util
-import json
 import re
 import sys
 from pathlib import Path
@@ -27,34 +27,44 @@ def figures():
     return module
 
 
-def record(method, function, hits):
-    return {"bench": "bbob", "method": method, "function": function, "dim": 3, "instance": 1,
-            "seed": 0, "hits": hits}  # fmt: skip
+RUNS = {"a": [[40, None], [80, None]], "b": [[20, 5], [None, 160]]}  # to 1e-3, to 1e-8
 
 
-RUNS = [
-    record("a", 1, [1, 2, 3, 4, 40, 60, 80]),
-    record("a", 2, [5, 9]),
-    record("b", 1, [1, 2, 3, 4, 20]),
-    record("b", 2, [1, 2, 3, 4, 5, 6, 160]),
-]
+@pytest.fixture(scope="module")
+def records(figures):
+    extra = {"functions": [1, 2], "instances": [1], "seeds": 1, "budget": 500}
+    runs = [
+        figures.Record("bbob", "3-D, separable f1-f5", name, extra={
+            **extra, "evaluations to 0.001": loose, "evaluations to 1e-08": tight})
+        for name, (loose, tight) in RUNS.items()
+    ]  # fmt: skip
+    steps = [
+        figures.Record("cbo_speed", "anisotropic", name, times=times, extra={"moved": 1000})
+        for name, times in {"ours": [1e-6, 2e-6, 3e-6], "theirs": [2e-5]}.items()
+    ]
+    return runs + steps
 
 
-def test_every_figure_is_written_and_the_documents_show_it(figures, tmp_path):
-    records = tmp_path / "runs.jsonl"
-    records.write_text("".join(f"{json.dumps(run)}\n" for run in RUNS))
+def test_every_figure_is_written_and_the_documents_show_it(figures, records, tmp_path):
     written = figures.draw(tmp_path, records)
-    assert {path.stem for path in written} == {"cbo", "admm_relu", "sketch_newton", "bbob"}
+    names = {path.stem for path in written}
+    assert names == {"cbo", "admm_relu", "sketch_newton", "bbob", "speed"}
     for path in written:
         assert path.stat().st_size > 10_000 and "</svg>" in path.read_text("utf-8")
     text = "".join(page.read_text("utf-8") for page in (ROOT / "docs").glob("*.md"))
-    shown = set(re.findall(r"\(figures/(\w+)\.svg\)", text))
-    assert shown == {path.stem for path in written} - {"bbob"}
+    assert set(re.findall(r"\(figures/(\w+)\.svg\)", text)) == names
 
 
-def test_profiles_count_what_was_reached(figures):
-    assert figures.evaluations(RUNS, 1e-3) == {"a": [40, float("inf")], "b": [20, 5]}
-    drawn = figures.bbob(RUNS)
+def test_the_site_has_the_records_of_its_figures(figures):
+    tables = {one.table for one in figures.read(figures.RECORDS.glob("*.jsonl"))}
+    assert set(figures.COMPARISONS) <= tables
+
+
+def test_profiles_count_what_was_reached(figures, records):
+    runs = records[:2]
+    assert figures.evaluations(runs, 1e-3) == {"a": [40, float("inf")], "b": [20, 5]}
+    assert figures.dimensions(runs) == [3, 3]
+    drawn = figures.bbob(runs)
     left, middle, right = drawn.axes
     ends = {one.get_label(): one.get_ydata()[-1] for one in left.get_lines()}
     assert ends == {"a": 0.5, "b": 1.0}
@@ -63,6 +73,13 @@ def test_profiles_count_what_was_reached(figures):
     assert right.get_xscale() == "log"
 
 
-def test_a_missing_run_is_named(figures):
-    with pytest.raises(SystemExit, match="b has no run"):
-        figures.evaluations(RUNS[:3], 1e-8)
+def test_bars_are_medians_in_nanoseconds(figures, records):
+    (axes,) = figures.speed(records[2:]).axes
+    widths = [bar.get_width() for bars in axes.containers for bar in getattr(bars, "patches", [])]
+    assert widths == pytest.approx([2, 20])
+
+
+def test_a_missing_run_is_named(figures, records):
+    other = dataclasses.replace(records[0], row="3-D, moderate f6-f9")
+    with pytest.raises(SystemExit, match="b has no run of 3-D, moderate"):
+        figures.evaluations([*records[:2], other], 1e-8)
