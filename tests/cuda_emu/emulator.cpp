@@ -80,6 +80,7 @@ struct Block {
     char* data;         // what the user holds; data + size rounded up meets the guard
     std::size_t size;
     bool live;
+    bool shared = false; // shared memory, which is protected in the same way
     bool holds(const void* p) const {
         return static_cast<const char*>(p) >= base && static_cast<const char*>(p) < base + mapped;
     }
@@ -95,7 +96,7 @@ struct Device {
     std::set<CUstream_st*> streams;
     CUstream_st default_stream;
     std::size_t in_use = 0, limit = 0;
-    long calls = 0, releases = 0, fail_in = 0, live = 0;
+    long calls = 0, releases = 0, fail_in = 0, live = 0, launches = 0, waits = 0;
     int running = 0; // > 0: device memory is open
     struct sigaction previous = {};
 
@@ -282,6 +283,11 @@ void require_device(const void* p, std::size_t bytes, const char* what) {
 void require_host(const void* p, std::size_t, const char* what) {
     const Lock lock(device().mutex);
     if (device().find(p)) die("%s: a device address where host memory is needed", what);
+}
+
+bool is_device_memory(const void* p) {
+    const Block* b = device().find(p);
+    return b && b->live && !b->shared;
 }
 
 void check_argument(const void* value, std::size_t bytes, int position) {
@@ -519,8 +525,8 @@ void Processor::reset_shared() {
         if (map == MAP_FAILED) die("no memory for shared memory");
         shared_end_ = static_cast<char*>(map) + whole;
         ::mprotect(shared_end_, page, PROT_NONE);
-        device().blocks[static_cast<char*>(map)] = {static_cast<char*>(map), whole + page,
-                                                    static_cast<char*>(map), whole, true};
+        device().blocks[static_cast<char*>(map)] = {
+            static_cast<char*>(map), whole + page, static_cast<char*>(map), whole, true, true};
         device().live_blocks.insert(static_cast<char*>(map));
     }
     shared_ = shared_end_ - (shared_size_ + alignment - 1) / alignment * alignment;
@@ -589,7 +595,11 @@ int enqueue_kernel(CUstream_st* stream, const Shape& s, Work thread) {
                       s.grid[2] >= 1 && s.grid[2] <= 65535;
     if (!fits) return cudaErrorInvalidConfiguration;
     if (s.shared > most_shared) return cudaErrorInvalidValue;
-    enqueue(stream, [s, kernel = std::move(thread)] { processor().run(s, kernel); });
+    enqueue(stream, [s, kernel = std::move(thread)] {
+        ++device().launches;
+        processor().run(s, kernel);
+        end_of_work();
+    });
     return cudaSuccess;
 }
 
@@ -635,6 +645,14 @@ long cuda_emu_releases() {
 long cuda_emu_live() {
     const Lock lock(device().mutex);
     return device().live;
+}
+long cuda_emu_launches() {
+    const Lock lock(device().mutex);
+    return device().launches;
+}
+long cuda_emu_waits() {
+    const Lock lock(device().mutex);
+    return device().waits;
 }
 }
 
@@ -734,6 +752,8 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     CUDA_EMU_CALL();
+    const Lock lock(device().mutex);
+    ++device().waits;
     synchronise(stream);
     return cudaSuccess;
 }
