@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The CUDA backend without a GPU:  tests/cuda_emu/ci.sh <build folder> emulated|coverage|sanitized|nvcc ...
 #   emulated   device checks, every kernel, runs for ten orders of threads, failing calls; the
-#              Python tests of the backend
+#              Python tests of the backend and of bench/gpu.py
 #   sanitized  device checks and failing calls under AddressSanitizer and UndefinedBehaviorSanitizer
 #   coverage   which lines of the kernels the tests execute: all
 #   nvcc       the real compiler; import without a driver; no fused operations in any kernel
@@ -46,7 +46,7 @@ emulated_python() {
     PYTHONPATH="$build_dir/package:$source_dir/tests/cuda_emu" \
         FASTOPT_CUDA_MODULE=$(ls "$build_dir"/release/tests/cuda_emu/_cuda*.so) \
         python -m pytest -q -p pytest_cuda_emu -p no:cacheprovider -c "$source_dir/pyproject.toml" \
-        --rootdir "$source_dir" "$source_dir/tests/cuda_emu/test_backend.py"
+        --rootdir "$source_dir" "$source_dir"/tests/cuda_emu/test_{backend,bench_gpu}.py
 }
 
 coverage() {

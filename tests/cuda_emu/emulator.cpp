@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -33,6 +34,7 @@ using Work = std::function<void()>;
 struct CUevent_st {
     CUstream_st* stream = nullptr; // where it was last recorded
     std::uint64_t ticket = 0;      // done once the stream has done this many pieces of work
+    std::shared_ptr<double> time;  // when that was, in milliseconds; null: not to be timed
 };
 struct CUgraph_st {
     std::vector<Work> work;
@@ -837,9 +839,10 @@ cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t 
     return cudaSuccess;
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
     CUDA_EMU_CALL();
     *event = new CUevent_st;
+    if (!(flags & cudaEventDisableTiming)) (*event)->time = std::make_shared<double>(-1.0);
     alive(1);
     return cudaSuccess;
 }
@@ -853,6 +856,11 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     CUDA_EMU_CALL();
     const Lock lock(device().mutex);
     event->stream = stream_of(stream);
+    if (event->time)
+        enqueue(stream, [time = event->time] {
+            const auto now = std::chrono::steady_clock::now().time_since_epoch();
+            *time = std::chrono::duration<double, std::milli>(now).count();
+        });
     event->ticket = event->stream->given;
     return cudaSuccess;
 }
@@ -860,6 +868,14 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     CUDA_EMU_CALL();
     const Lock lock(device().mutex);
     if (event->stream) run_until(event->stream, event->ticket);
+    return cudaSuccess;
+}
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {
+    CUDA_EMU_CALL();
+    const Lock lock(device().mutex);
+    if (!from->time || !to->time) return cudaErrorInvalidValue; // made without timing
+    if (*from->time < 0 || *to->time < 0) die("cudaEventElapsedTime: an event is not done");
+    *milliseconds = static_cast<float>(*to->time - *from->time);
     return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {

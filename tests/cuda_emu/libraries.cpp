@@ -5,6 +5,7 @@
 #include <lapacke.h>
 
 #include <algorithm>
+#include <atomic>
 
 using namespace cuda_emu;
 
@@ -62,6 +63,8 @@ cusolverStatus_t cusolverDnSetStream(cusolverDnHandle_t handle, cudaStream_t str
 
 namespace {
 
+std::atomic<long> products; // multiplications and additions of gemm
+
 // A column-major matrix: rows x cols numbers at leading dimension ld.
 template <class T> bool matrix(const T* p, int rows, int cols, int ld, const char* what) {
     if (rows < 0 || cols < 0 || ld < std::max(1, rows)) return false;
@@ -80,6 +83,8 @@ char letter(cublasFillMode_t u) { return u == CUBLAS_FILL_MODE_LOWER ? 'L' : 'U'
 
 } // namespace
 
+long cuda_emu_flops() { return products; }
+
 #define CUDA_EMU_BLAS(T, L, l)                                                                     \
     cublasStatus_t cublas##L##gemm(cublasHandle_t handle, cublasOperation_t op_a,                  \
                                    cublasOperation_t op_b, int m, int n, int k, const T* alpha,    \
@@ -93,6 +98,7 @@ char letter(cublasFillMode_t u) { return u == CUBLAS_FILL_MODE_LOWER ? 'L' : 'U'
             !matrix(b, tb ? n : k, tb ? k : n, ldb, "cublas gemm, B") ||                           \
             !matrix(c, m, n, ldc, "cublas gemm, C"))                                               \
             return CUBLAS_STATUS_INVALID_VALUE;                                                    \
+        products += 2L * m * n * k;                                                                \
         enqueue(handle->stream, [=, x = *alpha, y = *beta] {                                       \
             scipy_cblas_##l##gemm(CblasColMajor, op(op_a), op(op_b), m, n, k, x, a, lda, b, ldb,   \
                                   y, c, ldc);                                                      \

@@ -25,6 +25,7 @@ long cuda_emu_releases();                      // those of them that give someth
 long cuda_emu_live();                          // allocations, streams, events, handles alive
 long cuda_emu_launches();                      // kernels that have run
 long cuda_emu_waits();                         // of the host for a stream
+long cuda_emu_flops();                         // of the products asked of cuBLAS's gemm
 }
 #pragma GCC visibility pop
 // How many orders the tests try: the environment variable CUDA_EMU_SEEDS, or 10.
