@@ -600,7 +600,7 @@ int enqueue_kernel(CUstream_st* stream, const Shape& s, Work thread) {
     enqueue(stream, [s, kernel = std::move(thread)] {
         ++device().launches;
         processor().run(s, kernel);
-        end_of_work();
+        end_of_work(s.block[0] * s.block[1] * s.block[2]);
     });
     return cudaSuccess;
 }
@@ -828,7 +828,11 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
               : require_host(to, bytes, "cudaMemcpyAsync, destination");
     from_device ? require_device(from, bytes, "cudaMemcpyAsync, source")
                 : require_host(from, bytes, "cudaMemcpyAsync, source");
-    enqueue(stream, [=] { std::memcpy(to, from, bytes); });
+    enqueue(stream, [=] {
+        std::memcpy(to, from, bytes);
+        if (kind != cudaMemcpyDeviceToDevice) return;
+        touch(from, bytes, false), touch(to, bytes, true), end_of_work();
+    });
     return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream) {

@@ -75,6 +75,11 @@ template <class T> bool matrix(const T* p, int rows, int cols, int ld, const cha
     return true;
 }
 
+template <class T> void touch_matrix(const T* p, int rows, int cols, int ld, bool writes) {
+    for (std::ptrdiff_t j = 0; j < cols; ++j)
+        touch(p + j * ld, static_cast<std::size_t>(rows) * sizeof(T), writes);
+}
+
 CBLAS_TRANSPOSE op(cublasOperation_t o) { return o == CUBLAS_OP_T ? CblasTrans : CblasNoTrans; }
 CBLAS_UPLO half(cublasFillMode_t u) {
     return u == CUBLAS_FILL_MODE_LOWER ? CblasLower : CblasUpper;
@@ -102,6 +107,10 @@ long cuda_emu_flops() { return products; }
         enqueue(handle->stream, [=, x = *alpha, y = *beta] {                                       \
             scipy_cblas_##l##gemm(CblasColMajor, op(op_a), op(op_b), m, n, k, x, a, lda, b, ldb,   \
                                   y, c, ldc);                                                      \
+            touch_matrix(a, ta ? k : m, ta ? m : k, lda, false);                                   \
+            touch_matrix(b, tb ? n : k, tb ? k : n, ldb, false);                                   \
+            if (y != T(0)) touch_matrix(c, m, n, ldc, false);                                      \
+            touch_matrix(c, m, n, ldc, true), end_of_work();                                       \
         });                                                                                        \
         return CUBLAS_STATUS_SUCCESS;                                                              \
     }                                                                                              \

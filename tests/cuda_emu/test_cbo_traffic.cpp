@@ -24,7 +24,9 @@ std::set<std::string> counted; // kernels
 // The kernels that have run since the last call are these, and moved what they state.
 void expect(const std::vector<std::string>& kernels, const Names& names) {
     static const auto stated = bytes::of_kernels(FASTOPT_SOURCE "/csrc/cbo/cbo_cuda.cuh");
-    const std::vector<CudaEmuTraffic> done = cuda_emu_traffic();
+    std::vector<CudaEmuTraffic> done; // without products, which cuBLAS does
+    for (const CudaEmuTraffic& one : cuda_emu_traffic())
+        if (one.threads) done.push_back(one);
     REQUIRE(done.size() == kernels.size());
     for (std::size_t i = 0; i < kernels.size(); ++i) {
         INFO(kernels[i]);

@@ -27,7 +27,6 @@ Log& log() {
 void cuda_emu::touch(const void* p, std::size_t bytes, bool writes) {
     Log& l = log();
     if (!l.counts || !is_device_memory(p)) return;
-    (writes ? l.now.stored : l.now.loaded) += bytes;
     const auto first = reinterpret_cast<std::uintptr_t>(p);
     for (std::uintptr_t at = first; at < first + bytes; ++at) {
         unsigned& how = l.touched[at];
@@ -37,9 +36,10 @@ void cuda_emu::touch(const void* p, std::size_t bytes, bool writes) {
     }
 }
 
-void cuda_emu::end_of_work() {
+void cuda_emu::end_of_work(unsigned threads) {
     Log& l = log();
     if (!l.counts) return;
+    l.now.threads = threads;
     l.done.push_back(l.now);
     l.now = CudaEmuTraffic();
     l.touched.clear();

@@ -34,12 +34,13 @@ inline std::uint64_t cuda_emu_seeds() {
     return given ? std::strtoull(given, nullptr, 10) : 10;
 }
 
-// What one kernel did to device memory, in bytes: how many different ones it read and wrote, which
-// is what a memory with perfect caches moves, and how many its loads and stores asked for.
+// How many different bytes of device memory one kernel read and wrote, which is what moves where
+// caches hold the rest; or a product of cuBLAS, or a copy on the device.
 struct CudaEmuTraffic {
-    std::size_t read = 0, written = 0, loaded = 0, stored = 0;
+    std::size_t read = 0, written = 0;
+    unsigned threads = 0; // of a block; 0: no kernel
 };
-// Of each kernel since the last call; only of those compiled with -fsanitize=thread (traffic.cpp).
+// Of each since the last call; only of kernels compiled with -fsanitize=thread (traffic.cpp).
 std::vector<CudaEmuTraffic> cuda_emu_traffic();
 
 // ---- for the stand-in headers ------------------------------------------------------------------
@@ -72,8 +73,8 @@ struct Shape {
     unsigned grid[3], block[3];
     std::size_t shared;
 };
-void end_of_work(); // of a kernel, for the count of its bytes
-void touch(const void* p, std::size_t bytes, bool writes);
+void touch(const void* p, std::size_t bytes, bool writes); // for the count of bytes
+void end_of_work(unsigned threads = 0);
 bool is_device_memory(const void* p);
 // 0 or a cudaError_t.
 int enqueue_kernel(CUstream_st* stream, const Shape& shape, std::function<void()> thread);
