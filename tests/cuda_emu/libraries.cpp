@@ -76,7 +76,7 @@ template <class T> bool matrix(const T* p, int rows, int cols, int ld, const cha
 }
 
 template <class T> void touch_matrix(const T* p, int rows, int cols, int ld, bool writes) {
-    for (std::ptrdiff_t j = 0; j < cols; ++j)
+    for (std::ptrdiff_t j = 0; rows > 0 && j < cols; ++j)
         touch(p + j * ld, static_cast<std::size_t>(rows) * sizeof(T), writes);
 }
 
