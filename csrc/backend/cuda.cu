@@ -325,4 +325,68 @@ FASTOPT_ALGEBRA(double)
 FASTOPT_ALGEBRA(float)
 #undef FASTOPT_ALGEBRA
 
+// ---- the device's best
+// ---------------------------------------------------------------------------
+
+namespace {
+
+// Seconds that work takes on a stream, from two events in it.
+class Stopwatch {
+  public:
+    explicit Stopwatch(Queue& queue) : queue_(queue) {
+        check(cudaEventCreateWithFlags(&from_, cudaEventDefault), "making an event");
+        const cudaError_t error = cudaEventCreateWithFlags(&to_, cudaEventDefault);
+        if (error != cudaSuccess) (void)cudaEventDestroy(from_);
+        check(error, "making an event");
+    }
+    ~Stopwatch() { (void)cudaEventDestroy(from_), (void)cudaEventDestroy(to_); }
+    Stopwatch(const Stopwatch&) = delete;
+    Stopwatch& operator=(const Stopwatch&) = delete;
+
+    template <class Work> double least(int repeats, Work work) { // after one to warm up
+        double best = std::numeric_limits<double>::infinity();
+        for (int r = 0; r <= repeats; ++r) {
+            check(cudaEventRecord(from_, queue_.stream()), "recording an event");
+            work();
+            check(cudaEventRecord(to_, queue_.stream()), "recording an event");
+            check(cudaEventSynchronize(to_), "waiting for an event");
+            float milliseconds = 0;
+            check(cudaEventElapsedTime(&milliseconds, from_, to_), "reading the device's clock");
+            if (r > 0 && milliseconds < best) best = milliseconds;
+        }
+        return best * 1e-3;
+    }
+
+  private:
+    Queue& queue_;
+    cudaEvent_t from_ = nullptr, to_ = nullptr;
+};
+
+template <class T>
+double flops(const std::shared_ptr<Queue>& queue, Stopwatch& clock, index_t order, int repeats) {
+    const Array<T> a(queue, checked_product(order, order)), b = a.clone(), c = a.clone();
+    const double seconds = clock.least(repeats, [&] {
+        gemm<T>(*queue, false, false, order, order, order, T(1), a.data(), order, b.data(), order,
+                T(0), c.data(), order);
+    });
+    const double n = static_cast<double>(order);
+    return 2 * n * n * n / seconds;
+}
+
+} // namespace
+
+CudaRates cuda_rates(index_t copied, index_t order, int repeats) {
+    FASTOPT_REQUIRE(copied > 0 && order > 0 && repeats > 0, "sizes and repeats must be positive");
+    const auto queue = make_queue();
+    Stopwatch clock(*queue);
+    const Array<char> from(queue, copied), to(queue, copied);
+    const auto bytes = static_cast<std::size_t>(copied);
+    CudaRates rates;
+    rates.bytes = 2 * static_cast<double>(copied) /
+                  clock.least(repeats, [&] { copy(*queue, to.data(), from.data(), bytes); });
+    rates.flops_f64 = flops<double>(queue, clock, order, repeats);
+    rates.flops_f32 = flops<float>(queue, clock, order, repeats);
+    return rates;
+}
+
 } // namespace fastopt

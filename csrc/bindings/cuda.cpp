@@ -13,6 +13,14 @@ void bind_backend(pybind11::module_& m) {
                               "device"_a = info.device, "runtime"_a = info.runtime,
                               "driver"_a = info.driver);
     });
+    m.def(
+        "cuda_rates",
+        [](index_t copied, index_t order, int repeats) {
+            const CudaRates rates = cuda_rates(copied, order, repeats);
+            return pybind11::dict("bytes"_a = rates.bytes, "float64"_a = rates.flops_f64,
+                                  "float32"_a = rates.flops_f32);
+        },
+        "copied"_a, "order"_a, "repeats"_a = 5);
 }
 
 } // namespace fastopt

@@ -2,6 +2,11 @@
 // functors; the kernels say which thread does what. Sums are added in the order of the CPU, which
 // is part of their definition, so that a run has the same bits on both. All loops stride over the
 // grid.
+//
+// "Bytes" above a kernel counts each byte of device memory once, as caches that hold the rest
+// would: n rows of d numbers of T bytes, c of them in the centre (d, or n d where each particle has
+// its own); `rows`, `memory` and other conditions are 1 or 0. tests/cuda_emu/test_cbo_traffic.cpp
+// counts the bytes of every kernel and compares.
 #pragma once
 
 #include "backend/launch.cuh"
@@ -79,12 +84,14 @@ __device__ void for_noise(const index_t* rows, index_t n, index_t d, const Draw&
 }
 
 // out[0 .. count): the normals of a draw.
+// Bytes: reads 0; writes T count.
 __global__ void normals(float* __restrict__ out, index_t count, Key key, std::uint64_t iteration,
                         std::uint64_t stream_number) {
     const Draw draw{key, iteration, static_cast<std::uint32_t>(stream_number)};
     for_noise<false>(nullptr, 1, count, draw, [=](index_t at, float xi, float) { out[at] = xi; });
 }
 
+// Bytes: reads 0; writes T count.
 __global__ void normals(double* __restrict__ out, index_t count, Key key, std::uint64_t iteration,
                         std::uint64_t stream_number) {
     const Draw draw{key, iteration, static_cast<std::uint32_t>(stream_number)};
@@ -105,7 +112,8 @@ __global__ void normals(double* __restrict__ out, index_t count, Key key, std::u
 // ---- moving ------------------------------------------------------------------------------------
 
 // min(||x_i - c_i||, truncation), and the same to the best: eight threads a row, one for each of
-// the CPU's partial sums. Reads 2 d (with memory 3 d) numbers a row, writes 1 (2).
+// the CPU's partial sums.
+// Bytes: reads T (n d + c + memory n d) + 8 n rows; writes T n (1 + memory).
 template <class T>
 __global__ void row_scales(MoveArguments<T> m, T* __restrict__ to_center, T* __restrict__ to_best) {
     constexpr int rows_of_warp = warp_size / sum_lanes;
@@ -134,8 +142,9 @@ __global__ void row_scales(MoveArguments<T> m, T* __restrict__ to_center, T* __r
     }
 }
 
-// The rule of cbo_kernels.hpp. Reads and writes x; reads c, once for all or for each particle, and
-// with memory y, with gradient drift g: 2 to 5 numbers a coordinate.
+// The rule of cbo_kernels.hpp, in place.
+// Bytes: reads T (n d (1 + memory + gradient) + c + 2 d + isotropic n (1 + memory)) + 8 n rows;
+// writes T n d.
 template <class T, bool isotropic, bool memory>
 __global__ void __launch_bounds__(block_size) move(MoveArguments<T> m) {
     const DriftDiffusion<T, isotropic> consensus{m.drift, m.diffusion, m.truncation};
@@ -153,7 +162,8 @@ __global__ void __launch_bounds__(block_size) move(MoveArguments<T> m) {
     });
 }
 
-// Fresh points around the centre. Writes x; reads the centre.
+// Fresh points around the centre.
+// Bytes: reads T (c + 3 d) + 8 n rows; writes T n d.
 template <class T> __global__ void __launch_bounds__(block_size) hop(MoveArguments<T> m) {
     const Draw draw{m.key, m.iteration, m.stream};
     for_noise<false>(m.rows, m.n, m.d, draw, [&](index_t at, float xi, float) {
@@ -163,7 +173,8 @@ template <class T> __global__ void __launch_bounds__(block_size) hop(MoveArgumen
     });
 }
 
-// x_i <- x_i - drift (x_i - c_i) + diffusion eta_i: reads 2 (3) and writes 1 number a coordinate.
+// x_i <- x_i - drift (x_i - c_i) + diffusion eta_i.
+// Bytes: reads T (2 n d + c + 2 d) + 8 n rows; writes T n d.
 template <class T> __global__ void move_along(MoveArguments<T> m, const T* __restrict__ eta) {
     for (index_t at = first_item(); at < m.n * m.d; at += stride()) {
         const index_t r = at / m.d, k = at - r * m.d, i = particle(m.rows, r);
@@ -175,6 +186,7 @@ template <class T> __global__ void move_along(MoveArguments<T> m, const T* __res
 }
 
 // out_r = sqrt(w_r) (x_r - c).
+// Bytes: reads T (n d + d) + 8 n; writes T n d.
 template <class T>
 __global__ void weighted_deviation(const double* __restrict__ w, const T* __restrict__ x,
                                    const T* __restrict__ c, index_t n, index_t d,
@@ -187,6 +199,8 @@ __global__ void weighted_deviation(const double* __restrict__ w, const T* __rest
 
 // ---- rows --------------------------------------------------------------------------------------
 
+// out_r = x_{rows[r]}, the whole numbers among the coordinates, `integers` of them, rounded.
+// Bytes: reads T n d + 8 n rows + integer d + 2 T integers; writes T n d.
 template <class T>
 __global__ void gather(const T* __restrict__ x, const index_t* __restrict__ rows, index_t n,
                        index_t d, const char* __restrict__ integer, const T* __restrict__ lower,
@@ -198,6 +212,7 @@ __global__ void gather(const T* __restrict__ x, const index_t* __restrict__ rows
     }
 }
 
+// Bytes: reads 16 n; writes 8 n.
 __global__ void scatter(const double* __restrict__ from, const index_t* __restrict__ rows,
                         index_t n, double* __restrict__ to) {
     for (index_t r = first_item(); r < n; r += stride()) to[rows[r]] = from[r];
@@ -221,7 +236,8 @@ struct BetterOf {
     __device__ Ranked operator()(const Ranked& a, const Ranked& b) const { return better_of(a, b); }
 };
 
-// NaN becomes inf; the best row of each block. Reads and writes f (and v).
+// NaN becomes inf in f and v; the best row of each block.
+// Bytes: reads 8 n (1 + constrained); writes 8 n (1 + constrained) + 24 blocks.
 __global__ void tidy(double* __restrict__ f, double* __restrict__ v, index_t n,
                      Ranked* __restrict__ best_of_block) {
     Ranked best{infinity, infinity, 0};
@@ -237,6 +253,7 @@ __global__ void tidy(double* __restrict__ f, double* __restrict__ v, index_t n,
 }
 
 // best_of_block[0] becomes the best of all n; one block.
+// Bytes: reads 24 blocks; writes 24.
 __global__ void best_of(Ranked* best_of_block, index_t n) {
     Ranked best{infinity, infinity, 0};
     for (index_t b = thread(); b < n; b += threads()) best = better_of(best, best_of_block[b]);
@@ -244,6 +261,7 @@ __global__ void best_of(Ranked* best_of_block, index_t n) {
     if (thread() == 0) best_of_block[0] = best;
 }
 
+// Bytes: reads 8 n (1 + constrained + rows); writes 8 n.
 __global__ void energies(const double* __restrict__ f, const double* __restrict__ v,
                          const index_t* __restrict__ rows, index_t n, double penalty,
                          double* __restrict__ e) {
@@ -253,10 +271,10 @@ __global__ void energies(const double* __restrict__ f, const double* __restrict_
     }
 }
 
-// A warp a row: all lanes decide, then copy, then one writes the values. Reads 2 (4) values a row
-// and d numbers where better, writes those. y_f and y_v are read by lanes that do not write them:
-// no
-// __restrict__, which would let the compiler move the reads past the barrier.
+// A warp a row: all lanes decide, then copy, then one writes the values of the `better` rows. y_f
+// and y_v are read by lanes that do not write them: no __restrict__, which would let the compiler
+// move the reads past the barrier. Bytes: reads 8 n (2 + 2 constrained + rows) + T d better; writes
+// (T d + 8 + 8 constrained) better.
 template <class T>
 __global__ void remember(const T* __restrict__ x, const double* __restrict__ f,
                          const double* __restrict__ v, const index_t* __restrict__ rows, index_t n,
@@ -289,7 +307,8 @@ struct OnlySum {
     __device__ double operator()(const double* s) const { return s[0]; }
 };
 
-// report = min e, sum (e - min e), sum (e - min e)^2; one block. Reads e twice.
+// report = min e, sum (e - min e), sum (e - min e)^2; one block. Goes over e twice.
+// Bytes: reads 8 n; writes 24.
 __global__ void spread(const double* __restrict__ e, index_t n, double* __restrict__ report) {
     double* shared = dynamic_shared<double>();
     double least = infinity;
@@ -317,7 +336,8 @@ struct EffectiveSize {
     }
 };
 
-// One block; reads e about 15 times.
+// One block; goes over e once for each alpha that it tries, about 15 times.
+// Bytes: reads 8 n; writes 8.
 __global__ void choose_alpha(const double* __restrict__ e, index_t n, double least, double alpha,
                              double target, double* __restrict__ report) {
     const double chosen =
@@ -325,13 +345,14 @@ __global__ void choose_alpha(const double* __restrict__ e, index_t n, double lea
     if (thread() == 0) report[0] = chosen;
 }
 
+// Bytes: reads 8 n; writes 8 n.
 __global__ void gibbs(const double* __restrict__ e, index_t n, double alpha, double least,
                       double* __restrict__ w) {
     for (index_t i = first_item(); i < n; i += stride()) w[i] = gibbs_weight(e[i], alpha, least);
 }
 
-// partial[b] = sum w_r, sum w_r x_r over the rows of block b: a thread a column. Reads w and x
-// once.
+// partial[b] = sum w_r, sum w_r x_r over the rows of block b: a thread a column. Rows of weight 0
+// are passed over. Bytes: reads T n d + 8 n + 8 n rows; writes 8 blocks (d + 1).
 template <class T>
 __global__ void weighted_sums(const double* __restrict__ w, const T* __restrict__ x,
                               const index_t* __restrict__ rows, index_t n, index_t d,
@@ -351,6 +372,7 @@ __global__ void weighted_sums(const double* __restrict__ w, const T* __restrict_
 }
 
 // c_k = sum_b partial[b][1 + k] / sum_b partial[b][0], blocks in order.
+// Bytes: reads 8 blocks (d + 1); writes 8 d.
 __global__ void divide_sums(const double* __restrict__ partial, index_t n_blocks, index_t d,
                             double* __restrict__ c) {
     for (index_t k = first_item(); k < d; k += stride()) {
@@ -385,7 +407,8 @@ __device__ double scaled_distance(const T* a, const T* b, const T* scale, index_
 }
 
 // A block a particle; `reach` holds n numbers a block, which its threads share (no __restrict__).
-// Reads n (2 d + 1) numbers a particle.
+// Every block goes over x twice and over e once a particle, which caches are to hold.
+// Bytes: reads T (n d + d) + 8 n + 8 n blocks; writes T n d + 8 n blocks.
 template <class T>
 __global__ void polarize(const T* __restrict__ x, const double* __restrict__ e, index_t n,
                          index_t d, double alpha, double least, const T* __restrict__ inverse_width,
@@ -422,7 +445,8 @@ __global__ void polarize(const T* __restrict__ x, const double* __restrict__ e, 
     }
 }
 
-// p_im = softmax_m(-|(x_i - c_m) / width|^2 / 2): a thread a row.
+// p_im = softmax_m(-|(x_i - c_m) / width|^2 / 2) for m clusters: a thread a row.
+// Bytes: reads T (n d + m d + d) + 8 n m; writes 8 n m.
 template <class T>
 __global__ void responsibility(const T* __restrict__ x, const T* __restrict__ c, index_t n,
                                index_t m, index_t d, const T* __restrict__ inverse_width,
@@ -442,6 +466,7 @@ __global__ void responsibility(const T* __restrict__ x, const T* __restrict__ c,
 // ---- native objectives -------------------------------------------------------------------------
 
 // z = R (x - shift), or x - shift: a thread a number, columns in order.
+// Bytes: reads T (n d + rotated d d + shifted d); writes T n d.
 template <class T>
 __global__ void transform(const T* __restrict__ x, index_t n, index_t d,
                           const T* __restrict__ shift, const T* __restrict__ rotation,
@@ -460,7 +485,8 @@ __global__ void transform(const T* __restrict__ x, index_t n, index_t d,
 }
 
 // f_i = F(x_i): as many threads a row as the sums have lanes (objective_functors.inl); the lanes
-// are folded in halves. Reads x once, writes one value a row.
+// are folded in halves.
+// Bytes: reads T n d; writes 8 n.
 template <class F, class T>
 __global__ void evaluate(const T* __restrict__ x, index_t n, index_t d, double* __restrict__ f) {
     constexpr int row_lanes = 64 / static_cast<int>(sizeof(T));

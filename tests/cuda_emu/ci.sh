@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# The CUDA backend without a GPU:  tests/cuda_emu/ci.sh <build folder> emulated|coverage|sanitized|nvcc ...
+# The CUDA backend without a GPU:  tests/cuda_emu/ci.sh <build folder> emulated|suite|coverage|sanitized|nvcc ...
 #   emulated   device checks, every kernel, runs for ten orders of threads, failing calls; the
-#              Python tests of the backend
+#              Python tests of the backend and of bench/gpu.py
+#   suite      what emu_suite.py takes of tests/python, in two parts side by side; needs what
+#              emulated_python has built, and an environment with the extra [test]
 #   sanitized  device checks and failing calls under AddressSanitizer and UndefinedBehaviorSanitizer
 #   coverage   which lines of the kernels the tests execute: all
 #   nvcc       the real compiler; import without a driver; no fused operations in any kernel
@@ -43,10 +45,28 @@ emulated() {
 emulated_python() {
     build release -DFASTOPT_PYTHON=ON _cpu cuda_emu_module
     package "$build_dir/package" "$build_dir"/release/_cpu*.so
+    emulated_pytest "$source_dir"/tests/cuda_emu/test_{backend,bench_gpu}.py
+}
+
+emulated_pytest() {
     PYTHONPATH="$build_dir/package:$source_dir/tests/cuda_emu" \
         FASTOPT_CUDA_MODULE=$(ls "$build_dir"/release/tests/cuda_emu/_cuda*.so) \
         python -m pytest -q -p pytest_cuda_emu -p no:cacheprovider -c "$source_dir/pyproject.toml" \
-        --rootdir "$source_dir" "$source_dir/tests/cuda_emu/test_backend.py"
+        --rootdir "$source_dir" "$@"
+}
+
+suite() {
+    local parts=2 part failed=0 running=()
+    for ((part = 1; part <= parts; ++part)); do
+        emulated_pytest --suite="$part/$parts" "$source_dir/tests/python" \
+            >"$build_dir/suite.$part.log" 2>&1 &
+        running+=($!)
+    done
+    for ((part = 1; part <= parts; ++part)); do
+        wait "${running[part - 1]}" || failed=1
+        cat "$build_dir/suite.$part.log"
+    done
+    return $failed
 }
 
 coverage() {
@@ -90,7 +110,7 @@ ptx() { # folder of cublas_v2.h
 
 for stage in "$@"; do
     case $stage in
-    emulated | emulated_python | coverage | sanitized | installed) $stage ;;
+    emulated | emulated_python | suite | coverage | sanitized | installed) $stage ;;
     nvcc) nvcc_build ;;
     *) echo "unknown stage: $stage" >&2 && exit 2 ;;
     esac

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -33,6 +34,7 @@ using Work = std::function<void()>;
 struct CUevent_st {
     CUstream_st* stream = nullptr; // where it was last recorded
     std::uint64_t ticket = 0;      // done once the stream has done this many pieces of work
+    std::shared_ptr<double> time;  // when that was, in milliseconds; null: not to be timed
 };
 struct CUgraph_st {
     std::vector<Work> work;
@@ -80,6 +82,7 @@ struct Block {
     char* data;         // what the user holds; data + size rounded up meets the guard
     std::size_t size;
     bool live;
+    bool shared = false; // shared memory, which is protected in the same way
     bool holds(const void* p) const {
         return static_cast<const char*>(p) >= base && static_cast<const char*>(p) < base + mapped;
     }
@@ -95,7 +98,7 @@ struct Device {
     std::set<CUstream_st*> streams;
     CUstream_st default_stream;
     std::size_t in_use = 0, limit = 0;
-    long calls = 0, releases = 0, fail_in = 0, live = 0;
+    long calls = 0, releases = 0, fail_in = 0, live = 0, launches = 0, waits = 0;
     int running = 0; // > 0: device memory is open
     struct sigaction previous = {};
 
@@ -282,6 +285,11 @@ void require_device(const void* p, std::size_t bytes, const char* what) {
 void require_host(const void* p, std::size_t, const char* what) {
     const Lock lock(device().mutex);
     if (device().find(p)) die("%s: a device address where host memory is needed", what);
+}
+
+bool is_device_memory(const void* p) {
+    const Block* b = device().find(p);
+    return b && b->live && !b->shared;
 }
 
 void check_argument(const void* value, std::size_t bytes, int position) {
@@ -519,8 +527,8 @@ void Processor::reset_shared() {
         if (map == MAP_FAILED) die("no memory for shared memory");
         shared_end_ = static_cast<char*>(map) + whole;
         ::mprotect(shared_end_, page, PROT_NONE);
-        device().blocks[static_cast<char*>(map)] = {static_cast<char*>(map), whole + page,
-                                                    static_cast<char*>(map), whole, true};
+        device().blocks[static_cast<char*>(map)] = {
+            static_cast<char*>(map), whole + page, static_cast<char*>(map), whole, true, true};
         device().live_blocks.insert(static_cast<char*>(map));
     }
     shared_ = shared_end_ - (shared_size_ + alignment - 1) / alignment * alignment;
@@ -589,7 +597,11 @@ int enqueue_kernel(CUstream_st* stream, const Shape& s, Work thread) {
                       s.grid[2] >= 1 && s.grid[2] <= 65535;
     if (!fits) return cudaErrorInvalidConfiguration;
     if (s.shared > most_shared) return cudaErrorInvalidValue;
-    enqueue(stream, [s, kernel = std::move(thread)] { processor().run(s, kernel); });
+    enqueue(stream, [s, kernel = std::move(thread)] {
+        ++device().launches;
+        processor().run(s, kernel);
+        end_of_work(s.block[0] * s.block[1] * s.block[2]);
+    });
     return cudaSuccess;
 }
 
@@ -635,6 +647,14 @@ long cuda_emu_releases() {
 long cuda_emu_live() {
     const Lock lock(device().mutex);
     return device().live;
+}
+long cuda_emu_launches() {
+    const Lock lock(device().mutex);
+    return device().launches;
+}
+long cuda_emu_waits() {
+    const Lock lock(device().mutex);
+    return device().waits;
 }
 }
 
@@ -734,6 +754,8 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     CUDA_EMU_CALL();
+    const Lock lock(device().mutex);
+    ++device().waits;
     synchronise(stream);
     return cudaSuccess;
 }
@@ -806,7 +828,11 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
               : require_host(to, bytes, "cudaMemcpyAsync, destination");
     from_device ? require_device(from, bytes, "cudaMemcpyAsync, source")
                 : require_host(from, bytes, "cudaMemcpyAsync, source");
-    enqueue(stream, [=] { std::memcpy(to, from, bytes); });
+    enqueue(stream, [=] {
+        std::memcpy(to, from, bytes);
+        if (kind != cudaMemcpyDeviceToDevice) return;
+        touch(from, bytes, false), touch(to, bytes, true), end_of_work();
+    });
     return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream) {
@@ -817,9 +843,10 @@ cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t 
     return cudaSuccess;
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
     CUDA_EMU_CALL();
     *event = new CUevent_st;
+    if (!(flags & cudaEventDisableTiming)) (*event)->time = std::make_shared<double>(-1.0);
     alive(1);
     return cudaSuccess;
 }
@@ -833,6 +860,11 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     CUDA_EMU_CALL();
     const Lock lock(device().mutex);
     event->stream = stream_of(stream);
+    if (event->time)
+        enqueue(stream, [time = event->time] {
+            const auto now = std::chrono::steady_clock::now().time_since_epoch();
+            *time = std::chrono::duration<double, std::milli>(now).count();
+        });
     event->ticket = event->stream->given;
     return cudaSuccess;
 }
@@ -840,6 +872,14 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     CUDA_EMU_CALL();
     const Lock lock(device().mutex);
     if (event->stream) run_until(event->stream, event->ticket);
+    return cudaSuccess;
+}
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {
+    CUDA_EMU_CALL();
+    const Lock lock(device().mutex);
+    if (!from->time || !to->time) return cudaErrorInvalidValue; // made without timing
+    if (*from->time < 0 || *to->time < 0) die("cudaEventElapsedTime: an event is not done");
+    *milliseconds = static_cast<float>(*to->time - *from->time);
     return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {

@@ -5,6 +5,7 @@
 #include <lapacke.h>
 
 #include <algorithm>
+#include <atomic>
 
 using namespace cuda_emu;
 
@@ -62,6 +63,8 @@ cusolverStatus_t cusolverDnSetStream(cusolverDnHandle_t handle, cudaStream_t str
 
 namespace {
 
+std::atomic<long> products; // multiplications and additions of gemm
+
 // A column-major matrix: rows x cols numbers at leading dimension ld.
 template <class T> bool matrix(const T* p, int rows, int cols, int ld, const char* what) {
     if (rows < 0 || cols < 0 || ld < std::max(1, rows)) return false;
@@ -72,6 +75,11 @@ template <class T> bool matrix(const T* p, int rows, int cols, int ld, const cha
     return true;
 }
 
+template <class T> void touch_matrix(const T* p, int rows, int cols, int ld, bool writes) {
+    for (std::ptrdiff_t j = 0; rows > 0 && j < cols; ++j)
+        touch(p + j * ld, static_cast<std::size_t>(rows) * sizeof(T), writes);
+}
+
 CBLAS_TRANSPOSE op(cublasOperation_t o) { return o == CUBLAS_OP_T ? CblasTrans : CblasNoTrans; }
 CBLAS_UPLO half(cublasFillMode_t u) {
     return u == CUBLAS_FILL_MODE_LOWER ? CblasLower : CblasUpper;
@@ -79,6 +87,8 @@ CBLAS_UPLO half(cublasFillMode_t u) {
 char letter(cublasFillMode_t u) { return u == CUBLAS_FILL_MODE_LOWER ? 'L' : 'U'; }
 
 } // namespace
+
+long cuda_emu_flops() { return products; }
 
 #define CUDA_EMU_BLAS(T, L, l)                                                                     \
     cublasStatus_t cublas##L##gemm(cublasHandle_t handle, cublasOperation_t op_a,                  \
@@ -93,9 +103,14 @@ char letter(cublasFillMode_t u) { return u == CUBLAS_FILL_MODE_LOWER ? 'L' : 'U'
             !matrix(b, tb ? n : k, tb ? k : n, ldb, "cublas gemm, B") ||                           \
             !matrix(c, m, n, ldc, "cublas gemm, C"))                                               \
             return CUBLAS_STATUS_INVALID_VALUE;                                                    \
+        products += 2L * m * n * k;                                                                \
         enqueue(handle->stream, [=, x = *alpha, y = *beta] {                                       \
             scipy_cblas_##l##gemm(CblasColMajor, op(op_a), op(op_b), m, n, k, x, a, lda, b, ldb,   \
                                   y, c, ldc);                                                      \
+            touch_matrix(a, ta ? k : m, ta ? m : k, lda, false);                                   \
+            touch_matrix(b, tb ? n : k, tb ? k : n, ldb, false);                                   \
+            if (y != T(0)) touch_matrix(c, m, n, ldc, false);                                      \
+            touch_matrix(c, m, n, ldc, true), end_of_work();                                       \
         });                                                                                        \
         return CUBLAS_STATUS_SUCCESS;                                                              \
     }                                                                                              \

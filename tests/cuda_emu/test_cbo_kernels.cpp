@@ -506,6 +506,29 @@ TEST_CASE("arrays: zeroed, copied through the pinned buffer, kept alive, refused
     cuda_emu_memory_limit(0);
 }
 
+TEST_CASE("the device's best: measured, given back, and refused for no work") {
+    const CudaRates rates = cuda_rates(1 << 16, 16, 2);
+    CHECK(rates.bytes > 0);
+    CHECK(rates.flops_f64 > 0);
+    CHECK(rates.flops_f32 > 0);
+    CHECK_THROWS_AS(cuda_rates(0, 16, 2), std::invalid_argument);
+    const long start = cuda_emu_calls(), released = cuda_emu_releases();
+    cuda_rates(64, 4, 1);
+    const long calls = cuda_emu_calls() - start;
+    long quiet = cuda_emu_releases() - released; // these may fail unnoticed
+    for (long n = 1; n <= calls; ++n) {
+        cuda_emu_fail_call(n);
+        try {
+            cuda_rates(64, 4, 1);
+            --quiet;
+        } catch (const BackendError&) {
+        }
+        cuda_emu_fail_call(0);
+        CHECK(cuda_emu_live() == 0);
+    }
+    CHECK(quiet == 0);
+}
+
 TEST_CASE("the device describes itself") {
     const CudaInfo info = cuda_info();
     CHECK(info.available);

@@ -241,6 +241,24 @@ TEST_CASE("blocks run in an order that the seed shuffles") {
     CHECK(orders[0] == orders[2]);
 }
 
+TEST_CASE("events tell the time between them") {
+    Stream a;
+    cudaEvent_t from = nullptr, to = nullptr, untimed = nullptr;
+    CHECK(cudaEventCreateWithFlags(&from, cudaEventDefault) == cudaSuccess);
+    CHECK(cudaEventCreateWithFlags(&to, cudaEventDefault) == cudaSuccess);
+    CHECK(cudaEventCreateWithFlags(&untimed, cudaEventDisableTiming) == cudaSuccess);
+    CHECK(cudaEventRecord(from, a.s) == cudaSuccess);
+    cuda_emu::enqueue(a.s, [] { ::usleep(20000); });
+    CHECK(cudaEventRecord(to, a.s) == cudaSuccess);
+    float milliseconds = 0;
+    dies([&] { cudaEventElapsedTime(&milliseconds, from, to); }, "an event is not done");
+    CHECK(cudaEventSynchronize(to) == cudaSuccess);
+    CHECK(cudaEventElapsedTime(&milliseconds, from, to) == cudaSuccess);
+    CHECK(milliseconds >= 20);
+    CHECK(cudaEventElapsedTime(&milliseconds, from, untimed) == cudaErrorInvalidValue);
+    cudaEventDestroy(from), cudaEventDestroy(to), cudaEventDestroy(untimed);
+}
+
 TEST_CASE("events order two streams; without one the reader sees old bytes") {
     const Stream a, b;
     for (const bool wait : {true, false}) {

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <functional>
 #include <type_traits>
+#include <vector>
 
 // ---- for tests ---------------------------------------------------------------------------------
 #pragma GCC visibility push(default)
@@ -22,6 +23,9 @@ void cuda_emu_catch_faults();                  // again, after somebody else too
 long cuda_emu_calls();                         // API calls so far
 long cuda_emu_releases();                      // those of them that give something back
 long cuda_emu_live();                          // allocations, streams, events, handles alive
+long cuda_emu_launches();                      // kernels that have run
+long cuda_emu_waits();                         // of the host for a stream
+long cuda_emu_flops();                         // of the products asked of cuBLAS's gemm
 }
 #pragma GCC visibility pop
 // How many orders the tests try: the environment variable CUDA_EMU_SEEDS, or 10.
@@ -29,6 +33,15 @@ inline std::uint64_t cuda_emu_seeds() {
     const char* given = std::getenv("CUDA_EMU_SEEDS");
     return given ? std::strtoull(given, nullptr, 10) : 10;
 }
+
+// How many different bytes of device memory one kernel read and wrote, which is what moves where
+// caches hold the rest; or a product of cuBLAS, or a copy on the device.
+struct CudaEmuTraffic {
+    std::size_t read = 0, written = 0;
+    unsigned threads = 0; // of a block; 0: no kernel
+};
+// Of each since the last call; only of kernels compiled with -fsanitize=thread (traffic.cpp).
+std::vector<CudaEmuTraffic> cuda_emu_traffic();
 
 // ---- for the stand-in headers ------------------------------------------------------------------
 struct CUstream_st;
@@ -60,6 +73,9 @@ struct Shape {
     unsigned grid[3], block[3];
     std::size_t shared;
 };
+void touch(const void* p, std::size_t bytes, bool writes); // for the count of bytes
+void end_of_work(unsigned threads = 0);
+bool is_device_memory(const void* p);
 // 0 or a cudaError_t.
 int enqueue_kernel(CUstream_st* stream, const Shape& shape, std::function<void()> thread);
 
