@@ -6,7 +6,7 @@
 #include <functional>
 #include <vector>
 
-#include "backend/backend.hpp"
+#include "backend/queue.hpp"
 #include "core/types.hpp"
 
 namespace fastopt {
@@ -19,6 +19,14 @@ template <class T> struct DataMatrix {
 
     bool sparse() const { return indptr != nullptr; }
     index_t entries() const { return sparse() ? indptr[rows] : rows * cols; }
+
+    // Where the kernels run, after place(): the queue, and there the values of dense rows.
+    std::shared_ptr<Queue> queue = nullptr;
+    Input<T> kernel = {};
+    void place(std::shared_ptr<Queue> where) {
+        queue = std::move(where);
+        if (!sparse()) kernel = Input<T>(queue, values, rows * cols);
+    }
 };
 
 // z = A x.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,20 @@ _INT32 = 2**31 - 1
 _LEAST_TOTAL = 1e-300  # whose inverse is a number
 
 
-def native_matrix(matrix: Any, name: str = "A", *, single: bool = False) -> Any:
+def native_matrix(
+    matrix: Any,
+    name: str = "A",
+    *,
+    single: bool = False,
+    module: ModuleType | None = None,
+    queue: Any = None,
+) -> Any:
     """The core's view of a dense or sparse matrix, without a copy where the memory fits.
 
-    float32 stays float32 when `single`, everything else becomes float64.
+    float32 stays float32 when `single`, everything else becomes float64. `module` is that of the
+    backend, and `queue` one of its `Queue`s.
     """
-    module = _backend.module()
+    module = _backend.module() if module is None else module
     if issparse(matrix):
         csr = checked_sparse(matrix, name).tocsr()
         kind = np.float32 if single and csr.dtype == np.float32 else np.float64
@@ -40,7 +49,7 @@ def native_matrix(matrix: Any, name: str = "A", *, single: bool = False) -> Any:
             f"{name} must be a matrix with two dimensions; its shape is {array.shape}."
         )
     kind = np.float32 if single and array.dtype == np.float32 else np.float64
-    return module.Matrix(np.ascontiguousarray(_real(array, kind, name)))
+    return module.Matrix(np.ascontiguousarray(_real(array, kind, name)), queue)
 
 
 def checked_sparse(matrix: Any, name: str) -> Any:
