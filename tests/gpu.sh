@@ -16,7 +16,7 @@ cp "$build_dir"/_c*.so "$package/fastopt/"
 export PYTHONPATH="$package:$source_dir/tests/cuda_emu"
 python -m fastopt info
 tests=(python -m pytest -q -p pytest_cuda_emu -c "$source_dir/pyproject.toml"
-       "$source_dir/tests/cuda_emu/test_backend.py" -k 'not missing_device')
+       "$source_dir"/tests/cuda_emu/test_backend*.py -k 'not missing_device')
 "${tests[@]}"
 for tool in memcheck racecheck initcheck synccheck; do
     compute-sanitizer --tool "$tool" --error-exitcode 9 "${tests[@]}" -x

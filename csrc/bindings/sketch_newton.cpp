@@ -305,8 +305,9 @@ class PyNewtonMonitor final : public NewtonMonitor {
 };
 
 py::dict run_newton(const py::object& functions, const Rows<double>& x0, index_t m,
-                    const py::dict& given, const py::object& monitor) {
+                    const py::dict& given, const py::object& monitor, const PyQueue* queue) {
     NewtonOptions o;
+    o.kkt.queue = queue ? queue->queue : make_queue();
     const auto get = [&](const char* name) { return py::object(given[name]); };
     o.kkt.linear_solver =
         read_word("linear_solver", get("linear_solver").cast<std::string>(), solver_words);
@@ -535,7 +536,7 @@ void bind_sketch_newton(py::module_& m) {
         .def("weights", &PyGlm::weights, "x"_a);
 
     m.def("sketch_newton", &run_newton, "functions"_a, "x0"_a, "m"_a, "options"_a,
-          "monitor"_a = py::none());
+          "monitor"_a = py::none(), "queue"_a = nullptr);
 }
 
 } // namespace fastopt

@@ -268,4 +268,5 @@ def sketch_newton(
     m: int,
     options: dict[str, Any],
     monitor: Callable[[dict[str, Any]], bool] | None = None,
+    queue: Queue | None = None,
 ) -> dict[str, Any]: ...

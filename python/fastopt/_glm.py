@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from types import ModuleType
 from typing import Any
 
@@ -212,15 +213,16 @@ class GLM:
                     f"sample_weight has the sum {total}, by which nothing can be divided: scale it."
                 )
         factor = 1.0 if reduction == "sum" else 1.0 / total if total > 0 else 0.0
-        self._glm = _backend.module().Glm(
-            self.matrix,
-            self.y,
-            weight,
-            family,
-            self.l2,
-            factor,
-            0 if threads is None else integer("threads", threads, 1),
-        )
+        n_threads = 0 if threads is None else integer("threads", threads, 1)
+        self._rest = (self.y, weight, family, self.l2, factor, n_threads)
+        self._glm = _backend.module().Glm(self.matrix, *self._rest)
+
+    def _on(self, module: ModuleType, queue: Any) -> GLM:
+        """The same model computed by another backend, in one of its queues."""
+        twin = copy.copy(self)
+        twin.matrix = native_matrix(self.A, module=module, queue=queue)
+        twin._glm = module.Glm(twin.matrix, *self._rest)
+        return twin
 
     def fun(self, x: ArrayLike) -> float:
         """f(x)."""

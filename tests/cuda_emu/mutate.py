@@ -27,6 +27,8 @@ LOSS = "admm_relu/loss_cuda.cuh"
 PAPER = "admm_relu/paper_cuda.cuh"
 PAPER_LAUNCH = "admm_relu/paper_steps.cu"
 LAUNCH = "admm_relu/admm_steps.cu"
+KKT = "sketch_newton/kkt_cuda.cuh"
+KKT_LAUNCH = "sketch_newton/kkt_steps.cu"
 SKETCH = "sketch_newton/sketch_cuda.cuh"
 SKETCH_LAUNCH = "sketch_newton/sketch_steps.cu"
 REDUCE = "backend/reduce.cuh"
@@ -382,6 +384,58 @@ FAULTS = {
         SKETCH_LAUNCH,
         "s.mixed, row.data(), factor",
         "s.mixed, s.row.data(), factor",
+    ),
+    "gemv: of the transpose": (
+        "backend/cuda.cu",
+        "queue.blas(), op(!transpose)",
+        "queue.blas(), op(transpose)",
+    ),
+    "sytrf: the other triangle": (
+        "backend/cuda.cu",
+        "cusolverDnDsytrf(handle, CUBLAS_FILL_MODE_UPPER",
+        "cusolverDnDsytrf(handle, CUBLAS_FILL_MODE_LOWER",
+    ),
+    "kkt: weights are ignored": (
+        KKT_LAUNCH,
+        "gpu::apply(queue, rows, TimesEach{w_.data(), rows_.data()});",
+        "",
+    ),
+    "kkt: roots of negative weights": (KKT_LAUNCH, "negative ? 0 : 1", "1"),
+    "kkt: the upper triangle of W is missing": (KKT, "w[at] = w[j * n + i] = x;", "w[at] = x;"),
+    "kkt: R off the diagonal": (KKT, "else if (i == j)", "else"),
+    "kkt: J is not transposed": (KKT, "to[at % n * m + at / n] = from[at]", "to[at] = from[at]"),
+    "kkt: the factor of P is not transposed": (
+        KKT_LAUNCH,
+        "true, n, n, 1.0, p_.data(), n, t",
+        "false, n, n, 1.0, p_.data(), n, t",
+    ),
+    "kkt: S is not inverted": (
+        KKT_LAUNCH,
+        "fastopt::trsm<double>(true, false, m, m, l.data(), m, s_.mirror(), m);",
+        "",
+    ),
+    "kkt: what is no number hides": (KKT, "(x < HUGE_VAL ? x : HUGE_VAL)", "x"),
+    "kkt: rows are scaled, columns are not": (KKT, "s[at / size] * s[at % size]", "s[at / size]"),
+    "kkt: blocks of D from the other triangle": (
+        KKT,
+        "a[i * size + i - 1]",
+        "a[(i - 1) * size + i]",
+    ),
+    "kkt: no shift of the constraints": (KKT, "i == c ? -dc : 0.0", "0.0"),
+    "kkt: pivots are not widened": (
+        KKT_LAUNCH,
+        "gpu::apply(*queue_, size, Widened{pivots_.data(), wide_pivots_.data()});",
+        "",
+    ),
+    "kkt: a host pointer": (
+        KKT_LAUNCH,
+        "gpu::apply(*queue_, n, Add{k_.dw, d, out});",
+        "gpu::apply(*queue_, n, Add{k_.dw, k_.j, out});",
+    ),
+    "glm: the data are not read": (
+        "sketch_newton/glm_steps.cu",
+        "gemv(queue, false, rows, n, 1.0, a_.kernel.data(), n, at_.data(), 0.0, z);",
+        "",
     ),
     "memory leaks": (
         "backend/cuda.cu",
