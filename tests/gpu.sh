@@ -25,9 +25,9 @@ sys.exit(0 if cuda["available"] else "tests/gpu.sh needs a CUDA device: " + cuda
 ctest --test-dir "$build_dir" -R '^cuda\.bits$' --output-on-failure --no-tests=error
 tests=(python -m pytest -q -p pytest_cuda_emu -c "$source_dir/pyproject.toml"
        --rootdir "$source_dir" -k 'not missing_device and not without_a_device')
-"${tests[@]}" "$source_dir"/tests/cuda_emu/test_{backend,bench_gpu}.py
+"${tests[@]}" "$source_dir"/tests/cuda_emu/test_{backend*,bench_gpu}.py
 for tool in memcheck racecheck initcheck synccheck; do
     compute-sanitizer --tool "$tool" --error-exitcode 9 \
-        "${tests[@]}" -x "$source_dir/tests/cuda_emu/test_backend.py"
+        "${tests[@]}" -x "$source_dir"/tests/cuda_emu/test_backend*.py
 done
 python "$source_dir/bench/gpu.py" --jsonl "$build_dir/gpu.jsonl"

@@ -138,7 +138,7 @@ void BM_ldl(benchmark::State& state) {
     for (index_t i = 0; i < n; ++i) w[i * n + i] = 2;
     fill_normal(j.data(), 0, m * n, {{3, 4}, 0, 0});
     const DenseCurvature curvature(n, w);
-    LdlSolver solver(1);
+    LdlSolver solver{KktOptions()};
     for (auto _ : state)
         benchmark::DoNotOptimize(solver.factor({n, m, &curvature, j.data(), 0, 0}, false));
     const double flops = std::pow(static_cast<double>(n + m), 3) / 3;

@@ -14,12 +14,6 @@ namespace gpu {
 
 #include "admm_relu/admm_functors.inl"
 
-// f(i) for i < n: reads and writes what the functor says.
-template <class F> __global__ void __launch_bounds__(block_size) each(index_t n, F f) {
-    FASTOPT_NOT_UNROLLED
-    for (index_t i = first_item(); i < n; i += stride()) f(i);
-}
-
 // ---- sums --------------------------------------------------------------------------------------
 
 struct Four {
@@ -29,39 +23,14 @@ __device__ inline Four from_lane_above(const Four& x, unsigned delta) {
     return {__shfl_down_sync(whole_warp, x.a, delta), __shfl_down_sync(whole_warp, x.b, delta),
             __shfl_down_sync(whole_warp, x.c, delta), __shfl_down_sync(whole_warp, x.d, delta)};
 }
-struct Plus {
-    template <class V> __device__ V operator()(V a, V b) const { return a + b; }
-    __device__ Four operator()(const Four& x, const Four& y) const {
-        return {x.a + y.a, x.b + y.b, x.c + y.c, x.d + y.d};
-    }
-};
-struct Larger {
-    template <class V> __device__ V operator()(V a, V b) const { return b > a ? b : a; }
-};
+__device__ inline Four operator+(const Four& x, const Four& y) {
+    return {x.a + y.a, x.b + y.b, x.c + y.c, x.d + y.d};
+}
 
-__device__ inline index_t warp_number() { return first_item() / warp_size; }
-__device__ inline index_t warps() { return stride() / warp_size; }
 __device__ inline double warp_length(const double* a, index_t n) {
     double sum = 0;
     for (index_t i = thread() % warp_size; i < n; i += warp_size) sum += a[i] * a[i];
     return vsqrt(warp_reduce(sum, Plus()));
-}
-
-// part_b = op over the f(i) of block b: reads what the functor reads, writes one V a block.
-template <class V, class Op, class F>
-__global__ void __launch_bounds__(block_size) reduce_parts(index_t n, F f, V* __restrict__ part) {
-    V value = {};
-    for (index_t i = first_item(); i < n; i += stride()) value = Op()(value, f(i));
-    value = block_reduce(value, dynamic_shared<V>(), Op());
-    if (thread() == 0) part[block()] = value;
-}
-
-// part_0 = op over n parts: one block. Reads n V, writes one.
-template <class V, class Op> __global__ void fold_parts(index_t n, V* part) {
-    V value = {};
-    for (index_t i = thread(); i < n; i += threads()) value = Op()(value, part[i]);
-    value = block_reduce(value, dynamic_shared<V>(), Op());
-    if (thread() == 0) part[0] = value;
 }
 
 struct Product {

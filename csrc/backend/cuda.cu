@@ -243,16 +243,17 @@ cusolverStatus_t any_potrs(cusolverDnHandle_t h, int n, const float* l, int ldl,
 class Workspace {
   public:
     template <class T>
-    Workspace(Queue& queue, T*, int size)
+    Workspace(Queue& queue, T*, index_t size)
         : queue_(queue), release_{&queue}, work_(queue_allocate(queue, size, sizeof(T)), release_),
           status_(queue_allocate(queue, 1, sizeof(int)), release_) {}
     template <class T> T* work() const { return static_cast<T*>(work_.get()); }
     int* status() const { return static_cast<int*>(status_.get()); }
-    bool success() const {
-        int failed_at = 0;
-        download(queue_, &failed_at, status(), sizeof failed_at);
-        return failed_at == 0;
+    int result() const { // waits
+        int info = 0;
+        download(queue_, &info, status(), sizeof info);
+        return info;
     }
+    bool success() const { return result() == 0; }
 
   private:
     struct Release {
@@ -311,6 +312,44 @@ void trsm(Queue& queue, bool left, bool transpose, index_t m, index_t n, const T
     check(any_trsm(queue.blas(), left ? CUBLAS_SIDE_RIGHT : CUBLAS_SIDE_LEFT, op(transpose),
                    narrow(n), narrow(m), &one, l, narrow(ldl), b, narrow(ldb)),
           "trsm");
+}
+
+void gemv(Queue& queue, bool transpose, index_t m, index_t n, double alpha, const double* a,
+          index_t lda, const double* x, double beta, double* y) {
+    check(cublasDgemv(queue.blas(), op(!transpose), narrow(n), narrow(m), &alpha, a, narrow(lda), x,
+                      1, &beta, y, 1),
+          "gemv");
+}
+
+void sytrf(Queue& queue, index_t n, double* a, index_t lda, int* pivots) {
+    const cusolverDnHandle_t handle = queue.solver();
+    int size = 0;
+    check(cusolverDnDsytrf_bufferSize(handle, narrow(n), a, narrow(lda), &size),
+          "sytrf_bufferSize");
+    const Workspace w(queue, a, size);
+    check(cusolverDnDsytrf(handle, CUBLAS_FILL_MODE_UPPER, narrow(n), a, narrow(lda), pivots,
+                           w.work<double>(), size, w.status()),
+          "sytrf");
+    if (const int info = w.result(); info < 0) // > 0: a zero pivot, which is seen in D
+        throw BackendError("cuSOLVER: sytrf refused argument " + std::to_string(-info));
+}
+
+void sytrs(Queue& queue, index_t n, const double* a, index_t lda, const std::int64_t* pivots,
+           double* b) {
+    const cusolverDnHandle_t handle = queue.solver();
+    std::size_t bytes = 0, host_bytes = 0;
+    check(cusolverDnXsytrs_bufferSize(handle, CUBLAS_FILL_MODE_UPPER, n, 1, CUDA_R_64F, a, lda,
+                                      pivots, CUDA_R_64F, b, n, &bytes, &host_bytes),
+          "sytrs_bufferSize");
+    const Workspace w(queue, static_cast<char*>(nullptr), static_cast<index_t>(bytes));
+    FASTOPT_REQUIRE(host_bytes <= Queue::staging_bytes, "sytrs wants too much memory of the host");
+    // On the host it works in the pinned buffer, which outlives whatever fails on the way.
+    check(cusolverDnXsytrs(handle, CUBLAS_FILL_MODE_UPPER, n, 1, CUDA_R_64F, a, lda, pivots,
+                           CUDA_R_64F, b, n, w.work<char>(), bytes, queue.staging(), host_bytes,
+                           w.status()),
+          "sytrs");
+    if (const int info = w.result(); info != 0)
+        throw BackendError("cuSOLVER: sytrs failed with info " + std::to_string(info));
 }
 
 #define FASTOPT_ALGEBRA(T)                                                                         \

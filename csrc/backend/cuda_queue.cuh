@@ -8,6 +8,7 @@
 
 #include "backend/launch.cuh"
 #include "backend/queue.hpp"
+#include "backend/reduce.cuh"
 
 namespace fastopt {
 
@@ -40,6 +41,12 @@ template <class T>
 void trsm(Queue& queue, bool left, bool transpose, index_t m, index_t n, const T* l, index_t ldl,
           T* b, index_t ldb);
 template <class T> void potrs(Queue& queue, index_t n, const T* l, index_t ldl, T* b);
+// backend.hpp's gemv, and its sytrf and sytrs, whose pivots are 64 bits wide for the latter.
+void gemv(Queue& queue, bool transpose, index_t m, index_t n, double alpha, const double* a,
+          index_t lda, const double* x, double beta, double* y);
+void sytrf(Queue& queue, index_t n, double* a, index_t lda, int* pivots);
+void sytrs(Queue& queue, index_t n, const double* a, index_t lda, const std::int64_t* pivots,
+           double* b);
 
 namespace gpu {
 
@@ -47,6 +54,27 @@ namespace gpu {
 template <class... Params, class... Args>
 void over(Queue& queue, index_t items, void (*kernel)(Params...), Args... args) {
     if (items > 0) launch(queue.stream(), blocks_for(items), block_size, 0, kernel, args...);
+}
+
+// f(i) for i < n.
+template <class F> void apply(Queue& queue, index_t n, F f) { over(queue, n, each<F>, n, f); }
+
+constexpr index_t sum_blocks = 256; // of a reduction
+constexpr int fold_threads = 64;
+constexpr std::size_t warps_of_block = block_size / warp_size;
+
+// part_0 = op over the parts of `grid` blocks: one launch at most.
+template <class V, class Op> void fold(Queue& queue, index_t grid, V* part) {
+    if (grid > 1)
+        launch(queue.stream(), 1, fold_threads, fold_threads / warp_size * sizeof(V),
+               fold_parts<V, Op>, grid, part);
+}
+// part_0 = op over f(i), i < n, n > 0; there is room for sum_blocks parts.
+template <class V, class Op, class F> void reduce(Queue& queue, index_t n, F f, V* part) {
+    const index_t grid = blocks_for(n) < sum_blocks ? blocks_for(n) : sum_blocks;
+    launch(queue.stream(), grid, block_size, warps_of_block * sizeof(V), reduce_parts<V, Op, F>, n,
+           f, part);
+    fold<V, Op>(queue, grid, part);
 }
 
 } // namespace gpu

@@ -67,6 +67,15 @@ __device__ inline index_t blocks() { return static_cast<index_t>(gridDim.x); }
 // This thread's number in the grid, and how many there are.
 __device__ inline index_t first_item() { return block() * threads() + thread(); }
 __device__ inline index_t stride() { return blocks() * threads(); }
+// The same for warps.
+__device__ inline index_t warp_number() { return first_item() / warp_size; }
+__device__ inline index_t warps() { return stride() / warp_size; }
+
+// f(i) for i < n: reads and writes what the functor says.
+template <class F> __global__ void __launch_bounds__(block_size) each(index_t n, F f) {
+    FASTOPT_NOT_UNROLLED
+    for (index_t i = first_item(); i < n; i += stride()) f(i);
+}
 
 } // namespace gpu
 } // namespace fastopt

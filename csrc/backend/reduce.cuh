@@ -14,6 +14,13 @@ __device__ inline std::uint64_t from_lane_above(std::uint64_t value, unsigned de
     return __shfl_down_sync(whole_warp, value, delta);
 }
 
+struct Plus {
+    template <class V> __device__ V operator()(const V& a, const V& b) const { return a + b; }
+};
+struct Larger {
+    template <class V> __device__ V operator()(V a, V b) const { return b > a ? b : a; }
+};
+
 // op over the values of a warp; every lane gets the same bits, as op is commutative.
 template <class V, class Op> __device__ V warp_reduce(V value, Op op) {
     for (int bits = warp_size / 2; bits > 0; bits /= 2)
@@ -32,6 +39,23 @@ template <class V, class Op> __device__ V block_reduce(V value, V* shared, Op op
     for (int w = 1; w < threads() / warp_size; ++w) result = op(result, shared[w]);
     __syncthreads();
     return result;
+}
+
+// part_b = op over the f(i) of block b: reads what the functor reads, writes one V a block.
+template <class V, class Op, class F>
+__global__ void __launch_bounds__(block_size) reduce_parts(index_t n, F f, V* __restrict__ part) {
+    V value = {};
+    for (index_t i = first_item(); i < n; i += stride()) value = Op()(value, f(i));
+    value = block_reduce(value, dynamic_shared<V>(), Op());
+    if (thread() == 0) part[block()] = value;
+}
+
+// part_0 = op over n parts: one block. Reads n V, writes one.
+template <class V, class Op> __global__ void fold_parts(index_t n, V* part) {
+    V value = {};
+    for (index_t i = thread(); i < n; i += threads()) value = Op()(value, part[i]);
+    value = block_reduce(value, dynamic_shared<V>(), Op());
+    if (thread() == 0) part[0] = value;
 }
 
 // Sums of value(i) and of their squares for i < n, each as `chains` running sums over i = c,

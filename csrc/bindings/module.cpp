@@ -19,6 +19,7 @@ namespace fastopt {
 
 void bind_admm_relu(py::module_& m);
 void bind_cbo(py::module_& m);
+void bind_sketch_newton(py::module_& m);
 void bind_backend(py::module_& m); // what only this backend has: <backend>.cpp
 
 namespace {
@@ -58,6 +59,7 @@ PYBIND11_MODULE(FASTOPT_MODULE, m) {
     py::register_local_exception<BackendError>(m, "BackendError", PyExc_RuntimeError);
     bind_admm_relu(m);
     bind_cbo(m);
+    bind_sketch_newton(m);
     bind_backend(m);
 
     m.def(

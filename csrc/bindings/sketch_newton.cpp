@@ -12,6 +12,7 @@
 #include "sketch_newton/glm.hpp"
 #include "sketch_newton/newton.hpp"
 #include "sketch_newton/precondition.hpp"
+#include "sketch_newton/sketch_steps.hpp"
 
 namespace fastopt {
 namespace {
@@ -61,6 +62,10 @@ E read_word(const char* argument, const std::string& text, const Named<E> (&word
 
 // ---- data -------------------------------------------------------------------------------------
 
+struct PyQueue { // in which everything of one solve runs
+    std::shared_ptr<Queue> queue = make_queue();
+};
+
 // A data matrix on NumPy's memory, which it keeps alive.
 struct PyMatrix {
     py::object values, indices, indptr;
@@ -75,15 +80,17 @@ struct PyMatrix {
 template <class T> void fill_dense(PyMatrix& out, DataMatrix<T>& view, const py::array& a) {
     const auto rows = Rows<T>::ensure(a);
     if (!rows) throw py::error_already_set();
-    view = {rows.shape(0), rows.shape(1), rows.data(), nullptr, nullptr, {}};
+    view.rows = rows.shape(0), view.cols = rows.shape(1), view.values = rows.data();
     out.values = rows;
 }
 
-std::shared_ptr<PyMatrix> dense_matrix(const py::array& a) {
+std::shared_ptr<PyMatrix> dense_matrix(const py::array& a, const PyQueue* queue) {
     FASTOPT_REQUIRE(a.ndim() == 2, "A must have two dimensions, got " + std::to_string(a.ndim()));
     auto out = std::make_shared<PyMatrix>();
     out->single = a.dtype().is(py::dtype::of<float>());
     out->single ? fill_dense(*out, out->f32, a) : fill_dense(*out, out->f64, a);
+    const auto where = queue ? queue->queue : make_queue();
+    out->single ? out->f32.place(where) : out->f64.place(where);
     return out;
 }
 
@@ -92,12 +99,15 @@ void fill_csr(PyMatrix& out, DataMatrix<T>& view, const py::array& data,
               const Rows<std::int32_t>& indices, const Rows<std::int64_t>& indptr, index_t cols) {
     const auto entries = Rows<T>::ensure(data);
     if (!entries) throw py::error_already_set();
-    view = {indptr.size() - 1, cols, entries.data(), indptr.data(), indices.data(), {}};
+    view.rows = indptr.size() - 1, view.cols = cols, view.values = entries.data();
+    view.indptr = indptr.data(), view.indices = indices.data();
     out.values = entries, out.indices = indices, out.indptr = indptr;
 }
 
 std::shared_ptr<PyMatrix> csr_matrix(const py::array& data, const Rows<std::int32_t>& indices,
                                      const Rows<std::int64_t>& indptr, index_t cols) {
+    FASTOPT_REQUIRE(kernels_on_host(), "sparse data run on the CPU only: use device='cpu', or "
+                                       "A.toarray() where its zeros fit in memory");
     FASTOPT_REQUIRE(indptr.ndim() == 1 && indptr.size() >= 1 && indices.ndim() == 1 &&
                         data.ndim() == 1,
                     "data, indices and indptr must be one-dimensional");
@@ -165,15 +175,18 @@ py::array run_sketch(const DataMatrix<T>& a, SketchOptions o,
         FASTOPT_REQUIRE(factors->size() == a.rows, "scale must have one entry per row");
     }
     FASTOPT_REQUIRE(o.size >= 1, "size must be at least 1, got " + std::to_string(o.size));
-    const Buffer<T> out(checked_product(o.size, a.cols));
+    Buffer<T> result;
     {
         const T* s = factors ? factors->data() : nullptr;
         PyMonitor signals{py::object()};
         const py::gil_scoped_release nogil;
         const ScopedPoll poll([&] { signals.poll(); });
-        sketch<T>(a, s, o, out.data());
+        const Input<T> scales(a.queue, s, s ? a.rows : 0);
+        const Array<T> out(a.queue, checked_product(o.size, a.cols));
+        sketch<T>(a.queue, a, scales.data(), o, out.data());
+        result = out.take();
     }
-    return share(out, {o.size, a.cols});
+    return share(result, {o.size, a.cols});
 }
 
 // ---- the user's functions ---------------------------------------------------------------------
@@ -310,8 +323,9 @@ class PyNewtonMonitor final : public NewtonMonitor {
 };
 
 py::dict run_newton(const py::object& functions, const Rows<double>& x0, index_t m,
-                    const py::dict& given, const py::object& monitor) {
+                    const py::dict& given, const py::object& monitor, const PyQueue* queue) {
     NewtonOptions o;
+    o.kkt.queue = queue ? queue->queue : make_queue();
     const auto get = [&](const char* name) { return py::object(given[name]); };
     o.kkt.linear_solver =
         read_word("linear_solver", get("linear_solver").cast<std::string>(), solver_words);
@@ -416,8 +430,10 @@ class PyGlm {
 void bind_sketch_newton(py::module_& m) {
     using namespace pybind11::literals;
 
-    py::class_<PyMatrix, std::shared_ptr<PyMatrix>>(m, "Matrix")
-        .def(py::init(&dense_matrix), "A"_a)
+    // Local to the module: that of another backend has classes of the same names.
+    py::class_<PyQueue>(m, "Queue", py::module_local()).def(py::init<>());
+    py::class_<PyMatrix, std::shared_ptr<PyMatrix>>(m, "Matrix", py::module_local())
+        .def(py::init(&dense_matrix), "A"_a, "queue"_a = nullptr)
         .def(py::init(&csr_matrix), "data"_a, "indices"_a, "indptr"_a, "cols"_a)
         .def("join_ranks", &join_ranks, "ranks"_a)
         .def_property_readonly("shape",
@@ -532,7 +548,7 @@ void bind_sketch_newton(py::module_& m) {
         "A"_a, "b"_a, "sketch"_a, "sketch_size"_a, "nonzeros"_a, "rcond"_a, "maxiter"_a, "key0"_a,
         "key1"_a, "threads"_a);
 
-    py::class_<PyGlm, std::shared_ptr<PyGlm>>(m, "Glm")
+    py::class_<PyGlm, std::shared_ptr<PyGlm>>(m, "Glm", py::module_local())
         .def(
             py::init<std::shared_ptr<PyMatrix>, const Rows<double>&,
                      const std::optional<Rows<double>>&, const std::string&, double, double, int>(),
@@ -542,7 +558,7 @@ void bind_sketch_newton(py::module_& m) {
         .def("weights", &PyGlm::weights, "x"_a);
 
     m.def("sketch_newton", &run_newton, "functions"_a, "x0"_a, "m"_a, "options"_a,
-          "monitor"_a = py::none());
+          "monitor"_a = py::none(), "queue"_a = nullptr);
 }
 
 } // namespace fastopt

@@ -23,7 +23,7 @@ void fill_uniform(float* out, std::uint64_t first, index_t count, const Draw& dr
 void fill_uniform(double* out, std::uint64_t first, index_t count, const Draw& draw);
 
 // Integers in [0, n) without bias worth the name (n < 2^31), for shuffles and choices.
-inline std::uint32_t scale_word(std::uint32_t word, std::uint32_t n) {
+FASTOPT_HD std::uint32_t scale_word(std::uint32_t word, std::uint32_t n) {
     return static_cast<std::uint32_t>((static_cast<std::uint64_t>(word) * n) >> 32);
 }
 void fill_words(std::uint32_t* out, std::uint64_t first, index_t count, const Draw& draw);

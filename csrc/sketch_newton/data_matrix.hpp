@@ -7,7 +7,7 @@
 #include <functional>
 #include <vector>
 
-#include "backend/backend.hpp"
+#include "backend/queue.hpp"
 #include "core/communicator.hpp"
 #include "core/types.hpp"
 
@@ -30,6 +30,14 @@ template <class T> struct DataMatrix {
     index_t entries() const { return sparse() ? indptr[rows] : rows * cols; }
     index_t all_rows() const { return whole.comm ? whole.rows : rows; }
     index_t all_entries() const { return whole.comm ? whole.entries : entries(); }
+
+    // Where the kernels run, after place(): the queue, and there the values of dense rows.
+    std::shared_ptr<Queue> queue = nullptr;
+    Input<T> kernel = {};
+    void place(std::shared_ptr<Queue> where) {
+        queue = std::move(where);
+        if (!sparse()) kernel = Input<T>(queue, values, rows * cols);
+    }
 };
 
 // z = A x, of the rank's own rows.

@@ -5,15 +5,12 @@
 namespace fastopt {
 
 void GramCurvature::multiply(const double* v, double* out) const {
-    const Gram& q = gram_;
-    const index_t n = q.a.cols;
-    multiply_gram(q.a, q.w, v, out, threads_);
-    if (q.dense)
-        gemv<double>(false, n, n, 1.0, q.dense, n, v, 1.0, out);
-    else if (q.diagonal)
-        for (index_t j = 0; j < n; ++j) out[j] += q.diagonal[j] * v[j];
-    else
-        for (index_t j = 0; j < n; ++j) out[j] += q.scalar * v[j];
+    if (kernels_on_host()) return steps_.multiply(v, out);
+    const index_t n = gram_.a.cols;
+    const Input<double> in(gram_.a.queue, v, n);
+    const Array<double> product(gram_.a.queue, n);
+    steps_.multiply(in.data(), product.data());
+    std::copy_n(product.fetch(), n, out);
 }
 
 void form(const Curvature& w, index_t n, int threads, double* out) {

@@ -8,6 +8,8 @@
 
 namespace fastopt {
 
+class GramSteps;
+
 // A' diag(w) A + R with R = scalar I, diagonal or dense, whichever is set.
 struct Gram {
     DataMatrix<double> a;
@@ -15,6 +17,25 @@ struct Gram {
     double scalar = 0;
     const double* diagonal = nullptr; // n, or nullptr
     const double* dense = nullptr;    // n x n, or nullptr
+    const GramSteps* steps = nullptr; // the same where the kernels run
+};
+
+// W = A' diag(w) A + R where the kernels run: a kernel seam, defined by kkt_steps.cpp and
+// kkt_steps.cu. The arrays of `gram` must stay.
+class GramSteps {
+  public:
+    GramSteps(const Gram& gram, int threads);
+    void multiply(const double* v, double* out) const; // W v; kernels' arrays
+    // On CUDA: what the other steps need. W (n x n); w; R where it is dense, or nullptr.
+    void form(double* out) const;
+    const double* w() const { return w_.data(); }
+    const double* dense() const { return dense_.data(); }
+
+  private:
+    Gram gram_;
+    int threads_;
+    Input<double> w_, diagonal_, dense_;
+    mutable Array<double> rows_; // CUDA: a number a row of A
 };
 
 // A symmetric n x n matrix W in whatever form the problem has it.
@@ -56,13 +77,17 @@ class DenseCurvature final : public Curvature {
 
 class GramCurvature : public Curvature {
   public:
-    GramCurvature(const Gram& gram, int threads) : gram_(gram), threads_(threads) {}
+    GramCurvature(const Gram& gram, int threads) : gram_(gram), steps_(gram, threads) {
+        gram_.steps = &steps_;
+    }
+    GramCurvature(const GramCurvature&) = delete;
+    GramCurvature& operator=(const GramCurvature&) = delete;
     void multiply(const double* v, double* out) const override;
     const Gram* gram() const override { return &gram_; }
 
   private:
     Gram gram_;
-    int threads_;
+    GramSteps steps_;
 };
 
 // The full matrix (n x n): a copy of dense(), A' diag(w) A + R, or n products.

@@ -32,14 +32,19 @@ class Glm {
 
   private:
     void move_to(const double* x); // everything at x, unless it is there already
+    // At x, with g_ = A'r and w_: a kernel seam, defined by glm_steps.cpp and glm_steps.cu.
+    double sum_losses(const double* x);
     DataMatrix<double> a_;
     std::vector<double> y_, sample_weight_;
     Family family_;
     double l2_, factor_;
     int threads_;
 
-    std::vector<double> x_, g_, w_; // the last point, its gradient and weights
+    std::vector<double> x_, g_; // the last point and its gradient
     double f_ = 0;
+    Array<double> w_;                        // its weights
+    Input<double> targets_, sample_weights_; // y and s, where the kernels run
+    Array<double> at_, slope_, rows_, sums_; // CUDA: x, A'r, r; room for sums
 };
 
 } // namespace fastopt

@@ -69,6 +69,7 @@ struct KktOptions {
     index_t sketch_size = 0; // 0: chosen
     Key key;
     int threads = 0;
+    std::shared_ptr<Queue> queue = nullptr; // of the whole solve; nullptr: a new one
 };
 
 struct Choice {

@@ -10,71 +10,47 @@ namespace {
 
 enum Stream : std::uint32_t { nystrom_directions = 48 };
 
-// Rates of one core, for choices between methods only: those of one process, so that ranks that
-// share the rows choose as it would.
-constexpr double flops = 45e9, bytes = 24e9;
-constexpr double decimals = 3; // that one sketch serves, for its size
+// For choices between methods only: one core of a CPU, measured; or a GPU by the data sheet of an
+// H100, with guesses of what half its peak needs and of the latency of a launch. Ranks that share
+// the rows choose as one process would.
+struct Rates {
+    double flops, bytes, cached_bytes; // a second
+    double scaling, assembly;          // seconds for an entry of A, and of the KKT matrix
+    double launch, column;             // seconds; the latter of L D L', beside its flops
+};
+Rates rates() {
+    return kernels_on_host() ? Rates{45e9, 24e9, 32e9, 0.7e-9, 10e-9, 0, 0}
+                             : Rates{30e12, 2.5e12, 2.5e12, 10e-12, 0.1e-9, 5e-6, 20e-6};
+}
+constexpr double decimals = 3;            // that one sketch serves, for its size
+constexpr double iteration_launches = 20; // of conjugate gradients
 
 double seconds_per_pass(const DataMatrix<double>& a) {
     const double entries = static_cast<double>(a.all_entries());
     const bool cached = 8 * entries < 8e6;
-    return entries * (a.sparse() ? 2e-9 : cached ? 8 / 32e9 : 8 / bytes);
+    const Rates r = rates();
+    return entries * (a.sparse() ? 2e-9
+                      : cached   ? 8 / r.cached_bytes
+                                 : 8 / r.bytes) +
+           iteration_launches * r.launch;
 }
 
 } // namespace
-
-// ---- constraint preconditioner ----------------------------------------------------------------
-
-bool ConstraintPreconditioner::set(index_t n, index_t m, const double* j, double dc,
-                                   Inverse inverse) {
-    n_ = n, m_ = m, j_ = j, inverse_ = std::move(inverse);
-    if (m == 0) return true;
-    v_ = Buffer<double>(n * m), s_ = Buffer<double>(m * m);
-    for (index_t i = 0; i < m; ++i)
-        for (index_t k = 0; k < n; ++k) v_[k * m + i] = j[i * n + k];
-    inverse_(v_.data(), m);
-    gemm<double>(false, false, m, m, n, 1.0, j, n, v_.data(), m, 0.0, s_.data(), m);
-    double largest = 0;
-    for (index_t i = 0; i < m; ++i) largest = std::fmax(largest, s_[i * m + i]);
-    for (index_t i = 0; i < m; ++i) s_[i * m + i] += dc;
-    if (!potrf<double>(m, s_.data(), m)) return false;
-    for (index_t i = 0; i < m; ++i) // a pivot made of rounding: dependent rows
-        if (dc == 0 && !(s_[i * m + i] * s_[i * m + i] > 1e-13 * largest)) return false;
-    return true;
-}
-
-void ConstraintPreconditioner::apply(const double* a, const double* b, double* z, double* y) const {
-    std::copy_n(a, n_, z);
-    inverse_(z, 1);
-    if (m_ == 0) return;
-    for (index_t i = 0; i < m_; ++i) y[i] = b ? -b[i] : 0.0;
-    gemv<double>(false, m_, n_, 1.0, j_, n_, z, 1.0, y);
-    potrs(m_, 1, s_.data(), m_, y, 1);
-    gemv<double>(false, n_, m_, -1.0, v_.data(), m_, y, 1.0, z);
-}
 
 // ---- conjugate gradients ----------------------------------------------------------------------
 
 // One iteration: one product with W, one application of C.
 Shape ProjectedCg::solve(const double* r, double rtol, double* d) {
-    const index_t n = k_.n, m = k_.m, size = n + m;
-    std::vector<double> rest(size), kd(size), z(size), p(size);
-    for (index_t i = 0; i < size; ++i) rest[i] = -r[i];
-    const double first = euclid(r, size);
+    const double first = euclid(r, k_.size());
     if (first == 0) {
-        std::fill(d, d + size, 0.0);
+        std::fill(d, d + k_.size(), 0.0);
         return Shape::right;
     }
-    pre_.apply(rest.data(), rest.data() + n, d, d + n);
-    k_.multiply(d, kd.data());
+    const PcgSteps::Start start = steps_.start(r);
     ++iterations;
-    for (index_t i = 0; i < n; ++i) rest[i] -= kd[i];
-    const double start = euclid(rest.data(), n);
-    // The length of the step in the norm of P, which no scaling of x changes; the error of a Newton
-    // step is measured in it too.
-    double energy = 0;
-    for (index_t i = 0; i < n; ++i) energy += d[i] * kd[i];
-    double now = start, rz = 0;
+    // rest'z measures the error in the norm of P, which no scaling of x changes, and d'K d the
+    // step; the error of a Newton step is measured in it too.
+    double now = start.rest, rz_next = start.rz, rz = 0;
     index_t k = 0;
     Shape shape = Shape::right;
     for (;; ++k) {
@@ -82,10 +58,7 @@ Shape ProjectedCg::solve(const double* r, double rtol, double* d) {
             shape = Shape::inaccurate;
             break;
         }
-        pre_.apply(rest.data(), nullptr, z.data(), z.data() + n);
-        double rz_next = 0;
-        for (index_t i = 0; i < n; ++i) rz_next += rest[i] * z[i];
-        if (now <= rtol * first && rz_next <= rtol * rtol * std::fabs(energy)) break;
+        if (now <= rtol * first && rz_next <= rtol * rtol * std::fabs(start.energy)) break;
         if (now <= 1e-15 * first) break;
         if (!(rz_next > 0)) {
             shape = k == 0 && rz_next < 0 ? Shape::indefinite : Shape::inaccurate;
@@ -93,19 +66,14 @@ Shape ProjectedCg::solve(const double* r, double rtol, double* d) {
         }
         const double beta = k > 0 ? rz_next / rz : 0.0;
         rz = rz_next;
-        for (index_t i = 0; i < size; ++i) p[i] = z[i] + beta * p[i];
         poll();
-        k_.multiply(p.data(), kd.data());
+        const PcgSteps::Progress step = steps_.iterate(beta, rz);
         ++iterations;
-        double pkp = 0;
-        for (index_t i = 0; i < n; ++i) pkp += p[i] * kd[i];
-        if (!(pkp > 0)) return Shape::indefinite;
-        const double alpha = rz / pkp;
-        for (index_t i = 0; i < size; ++i) d[i] += alpha * p[i];
-        for (index_t i = 0; i < n; ++i) rest[i] -= alpha * kd[i];
-        now = euclid(rest.data(), n);
+        if (!(step.curvature > 0)) return Shape::indefinite;
+        now = step.rest, rz_next = step.rz;
     }
-    last_ = k, decimals_ = std::log10(start / std::fmax(now, 1e-300));
+    steps_.finish(d);
+    last_ = k, decimals_ = std::log10(start.rest / std::fmax(now, 1e-300));
     return shape;
 }
 
@@ -119,7 +87,7 @@ static index_t best_size(const DataMatrix<double>& a) {
     double least = std::numeric_limits<double>::infinity();
     for (const double factor : {2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0}) {
         const double cost =
-            factor * n * n * n / flops + decimals / std::log10(std::sqrt(factor)) * pass;
+            factor * n * n * n / rates().flops + decimals / std::log10(std::sqrt(factor)) * pass;
         if (factor * n > 0.7 * static_cast<double>(a.all_rows()) && factor > 2) break;
         if (cost < least) least = cost, best = static_cast<index_t>(factor * n);
     }
@@ -133,22 +101,19 @@ void SketchPcg::make_sketch(const Gram& q) {
     o.iteration = static_cast<std::uint64_t>(n_sketches++);
     o.size = o_.sketch_size > 0 ? o_.sketch_size : best_size(q.a);
     sketch_rows = o.size;
-    std::vector<double> root(static_cast<std::size_t>(q.a.rows)), probabilities;
-    for (index_t i = 0; i < q.a.rows; ++i) root[i] = std::sqrt(std::fabs(q.w[i]));
+    std::vector<double> root, probabilities;
     if (o.kind == SketchKind::leverage || o.kind == SketchKind::less) {
+        root.resize(static_cast<std::size_t>(q.a.rows));
+        for (index_t i = 0; i < q.a.rows; ++i) root[i] = std::sqrt(std::fabs(q.w[i]));
         probabilities = row_probabilities(q.a, root.data(), o);
         o.probabilities = probabilities.data();
     }
-    const Buffer<double> sa(checked_product(o.size, n));
-    sketch(q.a, root.data(), o, sa.data());
-    // S'S in strips, added in order
-    if (gram_.size() != n * n) gram_ = Buffer<double>(checked_product(n, n));
-    syrk<double>(n, o.size, 1.0, sa.data(), n, 0.0, gram_.data(), n);
+    steps_.sketch_gram(q, o);
     const double size = static_cast<double>(o.size), dn = static_cast<double>(n);
-    cost_ = 4 + (size * dn * dn + dn * dn * dn / 3) / flops / seconds_per_pass(q.a);
+    cost_ = 4 + (size * dn * dn + dn * dn * dn / 3) / rates().flops / seconds_per_pass(q.a);
 }
 
-Shape SketchPcg::factor(const KktSystem& k, bool) {
+Shape SketchPcg::factor(const KktSystem& k, bool same) {
     const Gram* q = k.w->gram();
     FASTOPT_REQUIRE(q != nullptr, "linear_solver='sketch-pcg' needs a Hessian of the form "
                                   "A' diag(w) A + R (fastopt.problems.WeightedGram)");
@@ -162,24 +127,13 @@ Shape SketchPcg::factor(const KktSystem& k, bool) {
     for (index_t i = 0; i < n; ++i) diagonal[i] = k.dw + (q->diagonal ? q->diagonal[i] : q->scalar);
     if (stale_ || q->dense || diagonal != diagonal_) {
         stale_ = false, diagonal_ = diagonal;
-        if (p_.size() != n * n) p_ = Buffer<double>(n * n);
-        std::copy_n(gram_.data(), n * n, p_.data());
-        double trace = 0;
-        for (index_t i = 0; i < n; ++i) trace += p_[i * n + i];
-        // A ridge of rounding size lets a rank-deficient sketch factor.
-        const double ridge = 1e-14 * trace / static_cast<double>(n);
-        for (index_t i = 0; i < n; ++i) {
-            for (index_t c = 0; q->dense && c <= i; ++c) p_[i * n + c] += q->dense[i * n + c];
-            p_[i * n + i] += ridge + (q->dense ? k.dw : diagonal[i]);
-        }
-        if (!potrf<double>(n, p_.data(), n)) {
+        if (!steps_.factor_gram(*q, k.dw, diagonal)) {
             diagonal_.clear();
             return Shape::indefinite;
         }
     }
-    const bool regular = pre_.set(n, k.m, k.j, k.dc, [this, n](double* b, index_t columns) {
-        potrs(n, columns, p_.data(), n, b, columns);
-    });
+    const bool regular =
+        steps_.set(k, same, [this](double* b, index_t columns) { steps_.solve_gram(b, columns); });
     return regular ? Shape::right : Shape::singular;
 }
 
@@ -243,18 +197,17 @@ Shape NystromPcg::factor(const KktSystem& k, bool) {
     const double largest = values_.back();
     const double floor = std::fmax(values_.front(), 1e-12 * std::fmax(largest, 1e-300));
     // P^-1 = (I - U U') / floor + U diag(1 / max(lambda, floor)) U'
-    const bool regular =
-        pre_.set(n, k.m, k.j, k.dc, [this, n, l, floor](double* b, index_t columns) {
-            std::vector<double> c(static_cast<std::size_t>(l * columns));
-            gemm<double>(false, false, l, columns, n, 1.0, vectors_.data(), n, b, columns, 0.0,
-                         c.data(), columns);
-            for (index_t i = 0; i < l; ++i)
-                for (index_t q = 0; q < columns; ++q)
-                    c[i * columns + q] *= 1.0 / std::fmax(values_[i], floor) - 1.0 / floor;
-            for (index_t i = 0; i < n * columns; ++i) b[i] /= floor;
-            gemm<double>(true, false, n, columns, l, 1.0, vectors_.data(), n, c.data(), columns,
-                         1.0, b, columns);
-        });
+    const bool regular = steps_.set(k, false, [this, n, l, floor](double* b, index_t columns) {
+        std::vector<double> c(static_cast<std::size_t>(l * columns));
+        gemm<double>(false, false, l, columns, n, 1.0, vectors_.data(), n, b, columns, 0.0,
+                     c.data(), columns);
+        for (index_t i = 0; i < l; ++i)
+            for (index_t q = 0; q < columns; ++q)
+                c[i * columns + q] *= 1.0 / std::fmax(values_[i], floor) - 1.0 / floor;
+        for (index_t i = 0; i < n * columns; ++i) b[i] /= floor;
+        gemm<double>(true, false, n, columns, l, 1.0, vectors_.data(), n, c.data(), columns, 1.0, b,
+                     columns);
+    });
     return regular ? Shape::right : Shape::singular;
 }
 
@@ -275,9 +228,10 @@ namespace {
 double exact_step(const DataMatrix<double>& a, double size) {
     const double n = static_cast<double>(a.cols), entries = static_cast<double>(a.all_entries());
     const double rows = std::fmax(1.0, static_cast<double>(a.all_rows()));
+    const Rates r = rates();
     const double gram = a.sparse() ? entries * entries / rows * 1e-9 + n * n * 6e-9
-                                   : rows * n * n / flops + entries * 0.7e-9;
-    return gram + size * size * 10e-9 + size * size * size / 3 / flops;
+                                   : rows * n * n / r.flops + entries * r.scaling;
+    return gram + size * size * r.assembly + size * size * size / 3 / r.flops + size * r.column;
 }
 
 // Seconds of a step of 'sketch-pcg', with a new sketch in one of three. An iteration gains
@@ -285,10 +239,10 @@ double exact_step(const DataMatrix<double>& a, double size) {
 double sketched_step(const DataMatrix<double>& a) {
     const double n = static_cast<double>(a.cols), pass = seconds_per_pass(a);
     const double size = static_cast<double>(best_size(a));
-    const double sketch = (a.sparse() ? 4 : 2.5) * pass + size * n * 24 / bytes;
+    const double sketch = (a.sparse() ? 4 : 2.5) * pass + size * n * 24 / rates().bytes;
     const double iterations = 2 + 2 / std::log10(std::sqrt(size / n));
-    return (sketch + size * n * n / flops + n * n * n / 3 / flops) / 3 +
-           iterations * (pass + n * n * 8 / bytes);
+    return (sketch + size * n * n / rates().flops + n * n * n / 3 / rates().flops) / 3 +
+           iterations * (pass + n * n * 8 / rates().bytes);
 }
 
 } // namespace

@@ -1,9 +1,8 @@
 // The linear solvers behind kkt.hpp.
 #pragma once
 
-#include <functional>
-
 #include "sketch_newton/kkt.hpp"
+#include "sketch_newton/kkt_steps.hpp"
 
 namespace fastopt {
 
@@ -13,37 +12,16 @@ void full_kkt(const KktSystem& k, const double* w, double* out); // both triangl
 // Dense Bunch-Kaufman: (n + m)^3 / 3 flops, and rows n^2 more where W = A' diag(w) A + R.
 class LdlSolver final : public KktSolver {
   public:
-    explicit LdlSolver(int threads) : threads_(threads) {}
+    explicit LdlSolver(const KktOptions& o) : steps_(o) {}
     const char* name() const override { return "ldl"; }
     bool exact() const override { return true; }
     Shape factor(const KktSystem& k, bool same) override;
     Shape solve(const double* r, double rtol, double* d) override;
 
   private:
-    Shape shape(double zero) const; // from the blocks of D
-    int threads_;
-    KktSystem k_;
-    void equilibrate();
-    Buffer<double> w_, factor_; // W; S K S = L D L'
-    std::vector<double> scale_; // S, powers of two
-    std::vector<int> pivots_;
-};
-
-// C = [[P, J'], [J, -dc I]], applied through S = J P^-1 J' + dc I. `inverse` overwrites B (n x k)
-// by P^-1 B.
-class ConstraintPreconditioner {
-  public:
-    using Inverse = std::function<void(double* b, index_t k)>;
-    bool set(index_t n, index_t m, const double* j, double dc,
-             Inverse inverse); // false: S singular
-    // C [z; y] = [a; b], b = nullptr for 0.
-    void apply(const double* a, const double* b, double* z, double* y) const;
-
-  private:
-    index_t n_ = 0, m_ = 0;
-    const double* j_ = nullptr;
-    Inverse inverse_;
-    Buffer<double> v_, s_; // V = P^-1 J' (n x m); S = L L'
+    Shape shape() const; // from the blocks of D
+    index_t m_ = 0, size_ = 0;
+    LdlSteps steps_;
 };
 
 // Conjugate gradients on the KKT system with a constraint preconditioner (Gould, Hribar, Nocedal):
@@ -54,9 +32,9 @@ class ProjectedCg : public KktSolver {
     Shape solve(const double* r, double rtol, double* d) override;
 
   protected:
-    explicit ProjectedCg(index_t most) : most_(most) {}
+    ProjectedCg(index_t most, const KktOptions& o) : steps_(o), most_(most) {}
     KktSystem k_;
-    ConstraintPreconditioner pre_;
+    PcgSteps steps_;
     index_t last_ = 0;    // iterations of the last solve
     double decimals_ = 0; // that it gained
 
@@ -68,7 +46,7 @@ class ProjectedCg : public KktSolver {
 // kept from step to step while the iterations stay few.
 class SketchPcg final : public ProjectedCg {
   public:
-    explicit SketchPcg(const KktOptions& o) : ProjectedCg(200), o_(o) {}
+    explicit SketchPcg(const KktOptions& o) : ProjectedCg(200, o), o_(o) {}
     const char* name() const override { return "sketch-pcg"; }
     Shape factor(const KktSystem& k, bool same) override;
     Shape solve(const double* r, double rtol, double* d) override;
@@ -76,7 +54,6 @@ class SketchPcg final : public ProjectedCg {
   private:
     void make_sketch(const Gram& q);
     KktOptions o_;
-    Buffer<double> gram_, p_;      // (S D A)'(S D A); P = L L'; lower triangles
     std::vector<double> diagonal_; // of R + dw I in P
     double fresh_rate_ = 0;        // iterations for each decimal with a new sketch
     double cost_ = 0, waste_ = 0;  // of a new sketch, and by the old one, in iterations
@@ -87,7 +64,7 @@ class SketchPcg final : public ProjectedCg {
 // its eigenvalues is small beside the shift (Frangella, Tropp, Udell).
 class NystromPcg final : public ProjectedCg {
   public:
-    explicit NystromPcg(const KktOptions& o) : ProjectedCg(500), o_(o) {}
+    explicit NystromPcg(const KktOptions& o) : ProjectedCg(500, o), o_(o) {}
     const char* name() const override { return "nystrom-pcg"; }
     Shape factor(const KktSystem& k, bool same) override;
     Shape solve(const double* r, double rtol, double* d) override;

@@ -11,7 +11,7 @@ from . import _cpu
 
 __all__ = ["info", "module"]
 
-_ON_CUDA = {"admm_relu", "cbo"}  # solvers that fastopt._cuda holds
+_ON_CUDA = {"admm_relu", "cbo", "sketch", "sketch_newton"}  # functions that fastopt._cuda holds
 _INSTALL = (
     "build fastopt with it: `FASTOPT_CUDA=1 pip install '.[cuda]'` in the source tree, "
     "with nvcc on the path"

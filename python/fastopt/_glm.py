@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,12 +20,20 @@ _INT32 = 2**31 - 1
 _LEAST_TOTAL = 1e-300  # whose inverse is a number
 
 
-def native_matrix(matrix: Any, name: str = "A", *, single: bool = False) -> Any:
+def native_matrix(
+    matrix: Any,
+    name: str = "A",
+    *,
+    single: bool = False,
+    module: ModuleType | None = None,
+    queue: Any = None,
+) -> Any:
     """The core's view of a dense or sparse matrix, without a copy where the memory fits.
 
-    float32 stays float32 when `single`, everything else becomes float64.
+    float32 stays float32 when `single`, everything else becomes float64. `module` is that of the
+    backend, and `queue` one of its `Queue`s.
     """
-    module = _backend.module()
+    module = _backend.module() if module is None else module
     if issparse(matrix):
         csr = checked_sparse(matrix, name).tocsr()
         kind = np.float32 if single and csr.dtype == np.float32 else np.float64
@@ -40,7 +50,7 @@ def native_matrix(matrix: Any, name: str = "A", *, single: bool = False) -> Any:
             f"{name} must be a matrix with two dimensions; its shape is {array.shape}."
         )
     kind = np.float32 if single and array.dtype == np.float32 else np.float64
-    return module.Matrix(np.ascontiguousarray(_real(array, kind, name)))
+    return module.Matrix(np.ascontiguousarray(_real(array, kind, name)), queue)
 
 
 def checked_sparse(matrix: Any, name: str) -> Any:
@@ -226,15 +236,9 @@ class GLM:
                     f"sample_weight has the sum {total}, by which nothing can be divided: scale it."
                 )
             factor = 1.0 if reduction == "sum" else 1.0 / total if total > 0 else 0.0
-            self._glm = _backend.module().Glm(
-                self.matrix,
-                self.y,
-                weight,
-                family,
-                self.l2,
-                factor,
-                0 if threads is None else integer("threads", threads, 1),
-            )
+            n_threads = 0 if threads is None else integer("threads", threads, 1)
+            self._rest = (self.y, weight, family, self.l2, factor, n_threads)
+            self._glm = _backend.module().Glm(self.matrix, *self._rest)
 
     def _join(self, ranks: distributed.Ranks, y: ArrayLike, total: float) -> float:
         """Make the rows a part of those of all ranks; returns the sum of the weights of all."""
@@ -244,6 +248,13 @@ class GLM:
         if zeros and minuses:
             raise ValueError("y must be coded alike on all ranks: one has labels 0, another -1.")
         return float(total)
+
+    def _on(self, module: ModuleType, queue: Any) -> GLM:
+        """The same model computed by another backend, in one of its queues."""
+        twin = copy.copy(self)
+        twin.matrix = native_matrix(self.A, module=module, queue=queue)
+        twin._glm = module.Glm(twin.matrix, *self._rest)
+        return twin
 
     def fun(self, x: ArrayLike) -> float:
         """f(x)."""

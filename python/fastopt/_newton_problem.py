@@ -6,6 +6,7 @@ import copy
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from ._arguments import short
 from ._differences import METHODS, derivative
-from ._glm import GLM, WeightedGram, checked_sparse
+from ._glm import GLM, WeightedGram, checked_sparse, native_matrix
 from ._objective import as_scalar, read_pair
 from ._problem import Array, read_box
 
@@ -111,11 +112,37 @@ def _is_diagonal(matrix: Any) -> bool:
     return bool(np.all(coo.row == coo.col))
 
 
+class Place:
+    """Where the matrices of a problem lie: those of a backend, in one queue of it."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module, self.queue = module, module.Queue()
+        self._twins: dict[int, GLM] = {}
+
+    def function(self, function: Any) -> Any:
+        """A `GLM`, or a method of one, computed by the backend; other functions as they are."""
+        if isinstance(function, GLM):
+            if id(function) not in self._twins:
+                self._twins[id(function)] = function._on(self._module, self.queue)
+            return self._twins[id(function)]
+        owner = getattr(function, "__self__", None)
+        if not isinstance(owner, GLM):
+            return function
+        return getattr(self.function(owner), function.__name__)
+
+    def matrix(self, gram: WeightedGram) -> Any:
+        """Its data matrix: that of a GLM was placed before."""
+        if isinstance(gram.matrix, self._module.Matrix):
+            return gram.matrix
+        return native_matrix(gram.A, module=self._module, queue=self.queue)
+
+
 @dataclass
 class Sum:
     """sum of Hessians, collected by form."""
 
     n: int
+    place: Place | None = None
     diagonal: Array | None = None
     dense: Array | None = None
     gram: tuple[Any, Array, Array] | None = None
@@ -123,7 +150,8 @@ class Sum:
 
     def add(self, factor: float, part: Any) -> None:
         if isinstance(part, WeightedGram) and self.gram is None:
-            self.gram = (part.matrix, factor * part.w, factor * part.R)
+            matrix = part.matrix if self.place is None else self.place.matrix(part)
+            self.gram = (matrix, factor * part.w, factor * part.R)
         elif isinstance(part, LinearOperator):
             self.operators += ((factor, part),)
         elif issparse(part) and _is_diagonal(part):
@@ -537,8 +565,14 @@ def refuse_bounds(bounds: Any, n: int) -> None:
 class Functions:
     """fun, grad, cons, jac, hess and nfev of a problem."""
 
-    def __init__(self, objective: Objective, constraints: list[Equality], n: int) -> None:
-        self.objective, self.constraints, self.n = objective, constraints, n
+    def __init__(
+        self,
+        objective: Objective,
+        constraints: list[Equality],
+        n: int,
+        place: Place | None = None,
+    ) -> None:
+        self.objective, self.constraints, self.n, self._place = objective, constraints, n, place
         ends = list(itertools.accumulate((c.m for c in constraints), initial=0))
         self.m = ends[-1]
         self._parts = [slice(*pair) for pair in itertools.pairwise(ends)]
@@ -565,7 +599,7 @@ class Functions:
         return np.concatenate([c.jacobian(x) for c in self.constraints])
 
     def hess(self, x: Array, sigma: float, multipliers: Array) -> Any:
-        total = Sum(self.n)
+        total = Sum(self.n, self._place)
         if sigma != 0.0:
             total.add(sigma, self.objective.hessian(x))
         for c, v in zip(self.constraints, self.split(multipliers), strict=True):

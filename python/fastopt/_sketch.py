@@ -27,6 +27,7 @@ def sketch(
     scale: ArrayLike | None = None,
     rng: RandomSource = None,
     threads: int | None = None,
+    device: str | None = None,
 ) -> NDArray[Any]:
     """S A for a random S of shape (size, rows of A) with E[S'S] = I.
 
@@ -49,6 +50,9 @@ def sketch(
         An int reproduces S: sketches of A and of b with the same int belong together.
     threads : int, optional
         The result does not depend on it.
+    device : None, 'cpu' or 'cuda'
+        On a GPU A must be dense; 'gaussian' agrees with the CPU within rounding there, the other
+        kinds have its bits. Leverage scores are computed on the CPU.
 
     Returns
     -------
@@ -69,8 +73,9 @@ def sketch(
     >>> bool(np.linalg.norm(SA.T @ SA - A.T @ A) < 0.3 * np.linalg.norm(A.T @ A))
     True
     """
+    module = _backend.module(device, "sketch")
     choice("kind", kind, KINDS)
-    matrix = native_matrix(A, single=True)
+    matrix = native_matrix(A, single=True, module=module)
     rows = matrix.shape[0]
     if rows < 1:
         raise ValueError("A must have at least one row.")

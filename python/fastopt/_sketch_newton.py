@@ -16,7 +16,7 @@ from ._admm_data import refuse_beyond_memory
 from ._arguments import choice, flag, integer, numbers, real, short
 from ._callback import RAISED, RETURNED_TRUE, wrap_callback
 from ._glm import GLM
-from ._newton_problem import Functions, Objective, read_equalities, refuse_bounds
+from ._newton_problem import Functions, Objective, Place, read_equalities, refuse_bounds
 from ._problem import Array, RandomSource, draw_key, read_start
 
 LINEAR_SOLVERS = (
@@ -31,6 +31,7 @@ LINEAR_SOLVERS = (
     "block",
     "adasketch",
 )
+ON_CUDA = ("auto", "ldl", "sketch-pcg")
 SKETCHES = ("sjlt", "countsketch", "srht", "gaussian", "uniform", "leverage", "less")
 _NO_LIMIT = 2**62
 _OPTIONS = {"globalisation": "merit"}  # the user's names
@@ -180,7 +181,10 @@ def sketch_newton(
         Keep the records of all iterations in ``result.history``.
     finite_diff_rel_step : array_like, optional
         Relative step of the finite differences of `fun` and `jac`.
-    device : None or 'cpu'
+    device : None, 'cpu' or 'cuda'
+        On a GPU run 'ldl' and 'sketch-pcg', and the passes over the dense data of a `GLM` (which go
+        there once) or a `WeightedGram` (once for each Hessian). Other functions are called on the
+        CPU as ever. Results agree with the CPU's within rounding.
 
     Returns
     -------
@@ -231,13 +235,24 @@ def sketch_newton(
         choice("linear_solver", linear_solver, LINEAR_SOLVERS)
         choice("sketch", sketch, SKETCHES)
         choice("merit", merit, ("augmented-lagrangian", "filter"))
+        place = None
+        if module is not _backend.module():
+            if ranks is not None:
+                raise ValueError("comm does not go with device='cuda': leave one of them out.")
+            if linear_solver not in ON_CUDA:
+                raise ValueError(
+                    f"linear_solver={linear_solver!r} runs on the CPU only: use device='cpu', or "
+                    f"one of {', '.join(map(repr, ON_CUDA))} on a GPU."
+                )
+            place = Place(module)
+            fun, jac, hess = (place.function(function) for function in (fun, jac, hess))
         start = read_start(x0)
         args = args if isinstance(args, tuple) else (args,)
         refuse_bounds(bounds, start.size)
         if finite_diff_rel_step is not None:
             finite_diff_rel_step = _read_rel_step(finite_diff_rel_step, start.size)
         objective = Objective(fun, start.size, args, jac, hess, hessp, finite_diff_rel_step)
-        functions = Functions(objective, read_equalities(constraints, start), start.size)
+        functions = Functions(objective, read_equalities(constraints, start), start.size, place)
         key = (0, 0) if rng is None else draw_key(rng, None)
         paper = linear_solver == "adasketch"
         filter_first = merit == "filter" or functions.approximate
@@ -264,7 +279,8 @@ def sketch_newton(
             _check_alike(ranks, start, functions, options)
         disp = flag("disp", disp)
         monitor = _Monitor(callback, disp) if callback is not None or disp else None
-        raw = module.sketch_newton(functions, start, functions.m, options, monitor)
+        queue = None if place is None else place.queue
+        raw = module.sketch_newton(functions, start, functions.m, options, monitor, queue)
     result = _result(raw, functions, monitor)
     if raw["linear_solver"] == "sketch-pcg":
         result.sketch["kind"] = sketch

@@ -260,7 +260,7 @@ TEST_CASE("the inertia of the KKT matrix") {
         Buffer<double> w(n * n);
         for (index_t i = 0; i < n; ++i) w[i * n + i] = diagonal[i];
         const DenseCurvature curvature(n, w);
-        LdlSolver solver(1);
+        LdlSolver solver{KktOptions()};
         return solver.factor({n, m, &curvature, row.data(), 0, dc}, false);
     };
     CHECK(shape({1, 2, 3, 4}, j, 0) == Shape::right);

@@ -37,7 +37,7 @@ package() { # folder, extension modules: a copy of the Python package with them
 
 emulated() {
     build release -DFASTOPT_PYTHON=ON _cpu cuda_emu_module test_cuda_emu test_cuda_cbo test_cuda_admm \
-        cbo_bits_cpu cbo_bits_cuda
+        test_cuda_sketch cbo_bits_cpu cbo_bits_cuda
     ctest --test-dir "$build_dir/release" -R '^cuda_emu' --output-on-failure --parallel "$jobs"
     emulated_python
 }
@@ -45,7 +45,7 @@ emulated() {
 emulated_python() {
     build release -DFASTOPT_PYTHON=ON _cpu cuda_emu_module
     package "$build_dir/package" "$build_dir"/release/_cpu*.so
-    emulated_pytest "$source_dir"/tests/cuda_emu/test_{backend,bench_gpu}.py
+    emulated_pytest "$source_dir"/tests/cuda_emu/test_{backend*,bench_gpu}.py
 }
 
 emulated_pytest() {
@@ -70,10 +70,11 @@ suite() {
 }
 
 coverage() {
-    build release -DFASTOPT_PYTHON=ON test_cuda_cbo_covered test_cuda_admm_covered
+    build release -DFASTOPT_PYTHON=ON test_cuda_cbo_covered test_cuda_admm_covered \
+        test_cuda_sketch_covered
     local folder="$build_dir/release/tests/cuda_emu"
     find "$folder" -name '*.gcda' -delete
-    for solver in cbo admm; do
+    for solver in cbo admm sketch; do
         CUDA_EMU_SEEDS=1 "$folder/test_cuda_${solver}_covered" | tail -n 1
     done
     python "$source_dir/tests/cuda_emu/kernel_lines.py" \
@@ -81,7 +82,7 @@ coverage() {
 }
 
 sanitized() {
-    build asan test_cuda_emu test_cuda_cbo test_cuda_admm
+    build asan test_cuda_emu test_cuda_cbo test_cuda_admm test_cuda_sketch
     ctest --test-dir "$build_dir/asan" -R '^cuda_emu' --output-on-failure --parallel "$jobs"
 }
 
@@ -99,7 +100,7 @@ installed() {
 }
 
 ptx() { # folder of cublas_v2.h
-    local kernels=("$source_dir/csrc/kernels.cu" "$source_dir"/csrc/admm_relu/*.cu)
+    local kernels=("$source_dir/csrc/kernels.cu" "$source_dir"/csrc/{admm_relu,sketch_newton}/*.cu)
     mkdir -p "$build_dir/ptx"
     printf '%s\n' "${kernels[@]}" | xargs -P "$jobs" -I{} bash -c \
         'nvcc -ptx -std=c++17 -O3 -fmad=false -arch=compute_90 -I "$1" -isystem "$2" "$4" \

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
+#include <vector>
 
 using namespace cuda_emu;
 
@@ -114,6 +116,22 @@ long cuda_emu_flops() { return products; }
         });                                                                                        \
         return CUBLAS_STATUS_SUCCESS;                                                              \
     }                                                                                              \
+    cublasStatus_t cublas##L##gemv(cublasHandle_t handle, cublasOperation_t o, int m, int n,       \
+                                   const T* alpha, const T* a, int lda, const T* x, int incx,      \
+                                   const T* beta, T* y, int incy) {                                \
+        if (injected()) return CUBLAS_STATUS_INTERNAL_ERROR;                                       \
+        require_host(alpha, sizeof(T), "cublas gemv, alpha");                                      \
+        require_host(beta, sizeof(T), "cublas gemv, beta");                                        \
+        const bool t = o == CUBLAS_OP_T;                                                           \
+        if (incx != 1 || incy != 1 || !matrix(a, m, n, lda, "cublas gemv, A") ||                   \
+            !matrix(x, t ? m : n, 1, t ? m : n, "cublas gemv, x") ||                               \
+            !matrix(y, t ? n : m, 1, t ? n : m, "cublas gemv, y"))                                 \
+            return CUBLAS_STATUS_INVALID_VALUE;                                                    \
+        enqueue(handle->stream, [=, f = *alpha, g = *beta] {                                       \
+            scipy_cblas_##l##gemv(CblasColMajor, op(o), m, n, f, a, lda, x, 1, g, y, 1);           \
+        });                                                                                        \
+        return CUBLAS_STATUS_SUCCESS;                                                              \
+    }                                                                                              \
     cublasStatus_t cublas##L##syrk(cublasHandle_t handle, cublasFillMode_t uplo,                   \
                                    cublasOperation_t o, int n, int k, const T* alpha, const T* a,  \
                                    int lda, const T* beta, T* c, int ldc) {                        \
@@ -204,3 +222,81 @@ long cuda_emu_flops() { return products; }
 CUDA_EMU_BLAS(double, D, d)
 CUDA_EMU_BLAS(float, S, s)
 #undef CUDA_EMU_BLAS
+
+cusolverStatus_t cusolverDnDsytrf_bufferSize(cusolverDnHandle_t, int n, double* a, int lda,
+                                             int* size) {
+    if (injected()) return CUSOLVER_STATUS_INTERNAL_ERROR;
+    if (!matrix(a, n, n, lda, "cusolver sytrf_bufferSize, A")) return CUSOLVER_STATUS_INVALID_VALUE;
+    *size = 2 * n;
+    return CUSOLVER_STATUS_SUCCESS;
+}
+cusolverStatus_t cusolverDnDsytrf(cusolverDnHandle_t handle, cublasFillMode_t uplo, int n,
+                                  double* a, int lda, int* pivots, double* work, int size,
+                                  int* info) {
+    if (injected()) return CUSOLVER_STATUS_INTERNAL_ERROR;
+    if (size < 2 * n || !matrix(a, n, n, lda, "cusolver sytrf, A"))
+        return CUSOLVER_STATUS_INVALID_VALUE;
+    const std::size_t count = static_cast<std::size_t>(n);
+    require_device(pivots, count * sizeof(int), "cusolver sytrf, pivots");
+    require_device(work, 2 * count * sizeof(double), "cusolver sytrf, work");
+    require_device(info, sizeof(int), "cusolver sytrf, info");
+    enqueue(handle->stream, [=] {
+        *info = scipy_LAPACKE_dsytrf(LAPACK_COL_MAJOR, letter(uplo), n, a, lda, pivots);
+    });
+    return CUSOLVER_STATUS_SUCCESS;
+}
+
+namespace {
+
+// Of Xsytrs; the sizes of its work spaces are any that tell a missing one.
+bool solvable(std::int64_t n, std::int64_t columns, cudaDataType type_a, const void* a,
+              std::int64_t lda, const std::int64_t* pivots, cudaDataType type_b, const void* b,
+              std::int64_t ldb) {
+    if (type_a != CUDA_R_64F || type_b != CUDA_R_64F) return false;
+    const int order = static_cast<int>(n);
+    require_device(pivots, static_cast<std::size_t>(n) * sizeof(std::int64_t),
+                   "cusolver sytrs, pivots");
+    return matrix(static_cast<const double*>(a), order, order, static_cast<int>(lda),
+                  "cusolver sytrs, A") &&
+           matrix(static_cast<const double*>(b), order, static_cast<int>(columns),
+                  static_cast<int>(ldb), "cusolver sytrs, B");
+}
+std::size_t sytrs_bytes(std::int64_t n) { return static_cast<std::size_t>(n) * sizeof(double); }
+constexpr std::size_t sytrs_host_bytes = 24;
+
+} // namespace
+
+cusolverStatus_t cusolverDnXsytrs_bufferSize(cusolverDnHandle_t, cublasFillMode_t, std::int64_t n,
+                                             std::int64_t columns, cudaDataType type_a,
+                                             const void* a, std::int64_t lda,
+                                             const std::int64_t* pivots, cudaDataType type_b,
+                                             void* b, std::int64_t ldb, std::size_t* bytes,
+                                             std::size_t* host_bytes) {
+    if (injected()) return CUSOLVER_STATUS_INTERNAL_ERROR;
+    if (!solvable(n, columns, type_a, a, lda, pivots, type_b, b, ldb))
+        return CUSOLVER_STATUS_INVALID_VALUE;
+    *bytes = sytrs_bytes(n), *host_bytes = sytrs_host_bytes;
+    return CUSOLVER_STATUS_SUCCESS;
+}
+cusolverStatus_t cusolverDnXsytrs(cusolverDnHandle_t handle, cublasFillMode_t uplo, std::int64_t n,
+                                  std::int64_t columns, cudaDataType type_a, const void* a,
+                                  std::int64_t lda, const std::int64_t* pivots, cudaDataType type_b,
+                                  void* b, std::int64_t ldb, void* work, std::size_t bytes,
+                                  void* host_work, std::size_t host_bytes, int* info) {
+    if (injected()) return CUSOLVER_STATUS_INTERNAL_ERROR;
+    if (bytes < sytrs_bytes(n) || host_bytes < sytrs_host_bytes ||
+        !solvable(n, columns, type_a, a, lda, pivots, type_b, b, ldb))
+        return CUSOLVER_STATUS_INVALID_VALUE;
+    require_device(work, bytes, "cusolver sytrs, work");
+    require_host(host_work, host_bytes, "cusolver sytrs, work of the host");
+    require_device(info, sizeof(int), "cusolver sytrs, info");
+    enqueue(handle->stream, [=] {
+        std::vector<int> narrow(pivots, pivots + n);
+        std::memset(host_work, 0xFF, host_bytes); // it is still there when the work is done
+        *info = scipy_LAPACKE_dsytrs(LAPACK_COL_MAJOR, letter(uplo), static_cast<int>(n),
+                                     static_cast<int>(columns), static_cast<const double*>(a),
+                                     static_cast<int>(lda), narrow.data(), static_cast<double*>(b),
+                                     static_cast<int>(ldb));
+    });
+    return CUSOLVER_STATUS_SUCCESS;
+}

@@ -2,8 +2,8 @@
 
     python tests/cuda_emu/mutate.py <build folder> [name ...]
 
-The build folder holds a configured build with FASTOPT_TESTS=ON whose targets test_cuda_cbo and
-test_cuda_admm are built.
+The build folder holds a configured build with FASTOPT_TESTS=ON whose targets test_cuda_cbo,
+test_cuda_admm and test_cuda_sketch are built.
 Exit code 1 if a fault passes unseen.
 """
 
@@ -27,8 +27,20 @@ LOSS = "admm_relu/loss_cuda.cuh"
 PAPER = "admm_relu/paper_cuda.cuh"
 PAPER_LAUNCH = "admm_relu/paper_steps.cu"
 LAUNCH = "admm_relu/admm_steps.cu"
+KKT = "sketch_newton/kkt_cuda.cuh"
+KKT_LAUNCH = "sketch_newton/kkt_steps.cu"
+SKETCH = "sketch_newton/sketch_cuda.cuh"
+SKETCH_LAUNCH = "sketch_newton/sketch_steps.cu"
 REDUCE = "backend/reduce.cuh"
+EACH = "backend/launch.cuh"
+QUEUE = "backend/cuda_queue.cuh"
 SYNC = "    __syncthreads();\n"
+TESTS = {  # by the room of the fault
+    "cbo": ["test_cuda_cbo"],
+    "admm_relu": ["test_cuda_admm"],
+    "sketch_newton": ["test_cuda_sketch"],
+    "backend": ["test_cuda_cbo", "test_cuda_admm", "test_cuda_sketch"],
+}
 
 # name: (file, what stands there, what the fault puts in its place); white space matches any.
 FAULTS = {
@@ -136,31 +148,31 @@ FAULTS = {
         "",
     ),
     "each: the last number is missing": (
-        ADMM,
+        EACH,
         "i < n; i += stride()) f(i);",
         "i + 1 < n; i += stride()) f(i);",
     ),
     "each: one number too many": (
-        ADMM,
+        EACH,
         "i < n; i += stride()) f(i);",
         "i <= n; i += stride()) f(i);",
     ),
     "reduce_parts: one number too many": (
-        ADMM,
+        REDUCE,
         "i < n; i += stride()) value",
         "i <= n; i += stride()) value",
     ),
     "reduce_parts: every block writes the first part": (
-        ADMM,
+        REDUCE,
         "part[block()] = value",
         "part[0] = value",
     ),
     "fold_parts: threads begin at the second part": (
-        ADMM,
+        REDUCE,
         "index_t i = thread(); i < n",
         "index_t i = thread() + 1; i < n",
     ),
-    "fold_parts: the launch is missing": (LAUNCH, "if (grid > 1)", "if (grid > 100000)"),
+    "fold_parts: the launch is missing": (QUEUE, "if (grid > 1)", "if (grid > 100000)"),
     "row_products: pieces overlap": (ADMM, "i += parts * threads())", "i += threads())"),
     "row_products: the second weight everywhere": (
         ADMM,
@@ -333,6 +345,98 @@ FAULTS = {
         "trsm<T>(queue, true, false",
         "trsm<T>(queue, false, true",
     ),
+    "sketch: words beyond the end": (SKETCH, "if (first + m * lanes < count)", ""),
+    "sketch: a normal beyond the end": (SKETCH, "to >= end", "to > end"),
+    "sketch: sums read before they are written": (
+        SKETCH,
+        "sums[thread()] = sum;\n" + SYNC,
+        "sums[thread()] = sum;\n",
+    ),
+    "sketch: entries of a row overwrite each other": (SKETCH, "before++] = 2", "before] = 2"),
+    "sketch: pieces begin at their own entries": (
+        SKETCH,
+        "counts[p * size + row] = sum; sum += count;",
+        "sum += count; counts[p * size + row] = sum;",
+    ),
+    "sketch: the last piece reads beyond the columns": (
+        SKETCH,
+        "(p + 1) * piece < n ? (p + 1) * piece : n",
+        "(p + 1) * piece",
+    ),
+    "sketch: no negative entries": (SKETCH, "entry[q] % 2 ? -size : size", "size"),
+    "sketch: scales of the rows of S": (
+        SKETCH,
+        "by * scale[i] : by;\n            sum",
+        "by * scale[r] : by; sum",
+    ),
+    "sketch: padding holds what lies behind A": (SKETCH, "if (i >= n) {", "if (i > n) {"),
+    "sketch: butterflies of neighbours": (
+        SKETCH,
+        "v[r] = first[r * h * d];",
+        "v[r] = first[r * h];",
+    ),
+    "sketch: the last levels of the transform are missing": (
+        SKETCH_LAUNCH,
+        "butterflies<T, 1>(*queue, length, h, d, x.data());",
+        "",
+    ),
+    "sketch: a host pointer": (
+        SKETCH_LAUNCH,
+        "s.mixed, row.data(), factor",
+        "s.mixed, s.row.data(), factor",
+    ),
+    "gemv: of the transpose": (
+        "backend/cuda.cu",
+        "queue.blas(), op(!transpose)",
+        "queue.blas(), op(transpose)",
+    ),
+    "sytrf: the other triangle": (
+        "backend/cuda.cu",
+        "cusolverDnDsytrf(handle, CUBLAS_FILL_MODE_UPPER",
+        "cusolverDnDsytrf(handle, CUBLAS_FILL_MODE_LOWER",
+    ),
+    "kkt: weights are ignored": (
+        KKT_LAUNCH,
+        "gpu::apply(queue, rows, TimesEach{w_.data(), rows_.data()});",
+        "",
+    ),
+    "kkt: roots of negative weights": (KKT_LAUNCH, "negative ? 0 : 1", "1"),
+    "kkt: the upper triangle of W is missing": (KKT, "w[at] = w[j * n + i] = x;", "w[at] = x;"),
+    "kkt: R off the diagonal": (KKT, "else if (i == j)", "else"),
+    "kkt: J is not transposed": (KKT, "to[at % n * m + at / n] = from[at]", "to[at] = from[at]"),
+    "kkt: the factor of P is not transposed": (
+        KKT_LAUNCH,
+        "true, n, n, 1.0, p_.data(), n, t",
+        "false, n, n, 1.0, p_.data(), n, t",
+    ),
+    "kkt: S is not inverted": (
+        KKT_LAUNCH,
+        "fastopt::trsm<double>(true, false, m, m, l.data(), m, s_.mirror(), m);",
+        "",
+    ),
+    "kkt: what is no number hides": (KKT, "(x < HUGE_VAL ? x : HUGE_VAL)", "x"),
+    "kkt: rows are scaled, columns are not": (KKT, "s[at / size] * s[at % size]", "s[at / size]"),
+    "kkt: blocks of D from the other triangle": (
+        KKT,
+        "a[i * size + i - 1]",
+        "a[(i - 1) * size + i]",
+    ),
+    "kkt: no shift of the constraints": (KKT, "i == c ? -dc : 0.0", "0.0"),
+    "kkt: pivots are not widened": (
+        KKT_LAUNCH,
+        "gpu::apply(*queue_, size, Widened{pivots_.data(), wide_pivots_.data()});",
+        "",
+    ),
+    "kkt: a host pointer": (
+        KKT_LAUNCH,
+        "gpu::apply(*queue_, n, Add{k_.dw, d, out});",
+        "gpu::apply(*queue_, n, Add{k_.dw, k_.j, out});",
+    ),
+    "glm: the data are not read": (
+        "sketch_newton/glm_steps.cu",
+        "gemv(queue, false, rows, n, 1.0, a_.kernel.data(), n, at_.data(), 0.0, z);",
+        "",
+    ),
     "memory leaks": (
         "backend/cuda.cu",
         "if (p) (void)cudaFreeAsync(p, queue.stream());",
@@ -347,7 +451,7 @@ def compile_commands(build: Path) -> list[tuple[list[str], str]]:
     for entry in json.loads((build / "compile_commands.json").read_text("utf-8")):
         if "fastopt_cuda_emu" in entry["command"] and entry["file"].endswith(".cu"):
             found.append((shlex.split(entry["command"]), entry["file"]))
-    if len(found) != 4:
+    if len(found) != len(list((ROOT / "csrc").rglob("*.cu"))):
         raise SystemExit(f"{build}: expected a build with FASTOPT_TESTS=ON and BUILD Ninja or Make")
     return found
 
@@ -381,9 +485,10 @@ def survives(build: Path, fault: tuple[str, str, str], folder: Path) -> bool:
         raise SystemExit(f"{name} has changed: this no longer stands there:\n{old}")
     source.write_text(re.sub(pattern, lambda _: new.strip(), text), "utf-8")
     objects = {}
-    admm = name.startswith("admm_relu")
+    room = name.split("/")[0] if "/" in name else "cbo"
     for command, file in compile_commands(build):
-        if not name.startswith("backend") and admm != ("/admm_relu/" in file):
+        in_room = "cbo" if file.endswith("kernels.cu") else Path(file).parent.name
+        if room not in ("backend", in_room):
             continue  # does not see the fault
         if name.startswith("admm_relu/paper") and "paper" not in file:
             continue
@@ -395,12 +500,15 @@ def survives(build: Path, fault: tuple[str, str, str], folder: Path) -> bool:
         mutated = [p for p in mutated if not p.endswith(".o.d") and "fastopt_cuda_emu.dir" not in p]
         mutated = ["-O1" if part == "-O3" else part for part in mutated]
         subprocess.run([*mutated, "-w"], check=True, cwd=build)
-    target = "test_cuda_admm" if admm else "test_cuda_cbo"
+    return all(passes(build, target, objects, folder) for target in TESTS[room])
+
+
+def passes(build: Path, target: str, objects: dict[str, str], folder: Path) -> bool:
     link = [objects.get(part, part) for part in link_command(build, target)]
-    link[link.index("-o") + 1] = str(folder / "test")
+    link[link.index("-o") + 1] = str(folder / target)
     subprocess.run(link, check=True, cwd=build)
     try:
-        done = subprocess.run([folder / "test", "-aa=1"], capture_output=True, timeout=300)
+        done = subprocess.run([folder / target, "-aa=1"], capture_output=True, timeout=300)
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0

@@ -634,7 +634,7 @@ def test_ctrl_c_in_a_native_loop(logistic):
         ({"tol": np.nan}, "tol must be"),
         ({"maxiter": 1.5}, "maxiter must be"),
         ({"threads": 0}, "threads must be"),
-        ({"device": "cuda"}, "CPU"),
+        ({"device": "gpu"}, "device must be None, 'cpu' or 'cuda'"),
     ],
 )
 def test_bad_arguments(extra, message):

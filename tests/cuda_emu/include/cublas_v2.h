@@ -27,6 +27,9 @@ cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t stream);
                                         cublasOperation_t op_b, int m, int n, int k,               \
                                         const T* alpha, const T* a, int lda, const T* b, int ldb,  \
                                         const T* beta, T* c, int ldc);                             \
+    cublasStatus_t cublas##letter##gemv(cublasHandle_t handle, cublasOperation_t op, int m, int n, \
+                                        const T* alpha, const T* a, int lda, const T* x, int incx, \
+                                        const T* beta, T* y, int incy);                            \
     cublasStatus_t cublas##letter##syrk(cublasHandle_t handle, cublasFillMode_t uplo,              \
                                         cublasOperation_t op, int n, int k, const T* alpha,        \
                                         const T* a, int lda, const T* beta, T* c, int ldc);        \
