@@ -41,7 +41,9 @@ class Launch:
         self.folder, self.size = Path(folder), size
         task = (sys.path, function.__module__, function.__name__, arguments)
         (self.folder / "task").write_bytes(pickle.dumps(task))
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        if sys.platform == "linux":  # whatever this machine's name may resolve to
+            environment["GLOO_SOCKET_IFNAME"] = "lo"
         script = [str(HERE), kind, str(self.folder)]
         if kind == "mpi":
             command = [_mpiexec(), "-n", str(size), sys.executable, "-m", "mpi4py", *script]
