@@ -56,7 +56,7 @@ Glm::Glm(const DataMatrix<double>& a, std::vector<double> y, std::vector<double>
 void Glm::move_to(const double* x) {
     const index_t n = a_.cols;
     if (!x_.empty() && std::equal(x_.begin(), x_.end(), x)) return;
-    x_.assign(x, x + n);
+    x_.clear();                           // nothing is known if the pass or the exchange throws
     g_.resize(n + 1), w_.resize(a_.rows); // f travels between the ranks behind its gradient
     DataMatrix<double> own = a_;
     own.whole = {};
@@ -82,6 +82,7 @@ void Glm::move_to(const double* x) {
         g_[j] += l2_ * x[j];
     }
     f_ += 0.5 * l2_ * square;
+    x_.assign(x, x + n);
 }
 
 double Glm::value(const double* x) {
