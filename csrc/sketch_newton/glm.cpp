@@ -15,7 +15,7 @@ Glm::Glm(const DataMatrix<double>& a, std::vector<double> y, std::vector<double>
 void Glm::move_to(const double* x) {
     const index_t n = a_.cols;
     if (!x_.empty() && std::equal(x_.begin(), x_.end(), x)) return;
-    x_.clear();       // nothing is known if the pass throws
+    x_.clear();       // nothing is known if the pass or the exchange throws
     g_.resize(n + 1); // f travels between the ranks behind its gradient
     g_[n] = sum_losses(x);
     sum_over_ranks(a_.whole.comm, g_.data(), n + 1);

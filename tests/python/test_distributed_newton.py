@@ -153,6 +153,27 @@ def test_a_model_serves_many_runs_also_after_a_failed_one():
         np.testing.assert_array_equal(first, again)
 
 
+def test_a_value_whose_exchange_failed_is_not_kept():
+    class Fails:
+        rank, size, fails = 0, 1, False
+
+        def allgather(self, array):
+            return array[None]
+
+        def allreduce(self, array):
+            if self.fails:
+                raise OSError("the network")
+            return array
+
+    comm, x = Fails(), np.ones(COLS)
+    glm = model(comm)
+    comm.fails = True
+    with pytest.raises(OSError, match="the network"):
+        glm.fun(x)
+    comm.fails = False
+    assert glm.fun(x) == model(None).fun(x)
+
+
 def test_values_and_derivatives_are_those_of_all_rows():
     x, v = np.linspace(-1, 1, COLS), np.cos(np.arange(COLS))
 

@@ -59,16 +59,17 @@ def global_search() -> list[float]:
     return [float(r.fun) for r in (by_function, native, through_scipy, ours)] + values
 
 
-class Alone:
-    """A communicator of one process."""
+class OneRank:
+    """The members of `fastopt.distributed.Communicator`, for a process without others."""
 
-    rank, size = 0, 1
+    rank = 0
+    size = 1
 
     def allgather(self, array: Vector, /) -> Vector:
-        return array[None]
+        return array[None].copy()
 
     def allreduce(self, array: Vector, /) -> Vector:
-        return array
+        return array.copy()
 
 
 def newton() -> float:
@@ -78,7 +79,7 @@ def newton() -> float:
     assert curvature.shape == (3, 3)
     equal = scipy.optimize.LinearConstraint(np.ones((1, 3)), 0, 0)
     fitted = sketch_newton(model, np.zeros(3), constraints=equal)
-    comm: distributed.Communicator = Alone()
+    comm: distributed.Communicator = OneRank()
     shared = problems.GLM(A, model.y, "logistic", l2=1e-2, comm=comm)
     assert sketch_newton(shared, np.zeros(3), constraints=equal).fun == fitted.fun
     plain = minimize(bowl, [1.0, 2.0], method="sketch-newton", jac=gradient, tol=1e-9)
@@ -92,7 +93,7 @@ def networks() -> float:
     X: Vector = np.linspace(-1, 1, 40)[:, None]
     y: Vector = np.abs(X[:, 0])
     result = admm_relu(X, y, beta=1e-2, gates=10, rng=1)
-    shared = admm_relu(X, y, beta=1e-2, gates=10, rng=1, comm=Alone(), shard="samples")
+    shared = admm_relu(X, y, beta=1e-2, gates=10, rng=1, comm=OneRank(), shard="samples")
     assert abs(shared.fun - result.fun) < 1e-9
     path = admm_relu_path(X, y, [1e-1, 1e-2], gates=10, rng=1)
     return float(result.gap + path.fun[-1] + result.predict(X).sum())
@@ -155,19 +156,6 @@ def pictures() -> int:
         plot.summary(result),
     ]
     return len(drawn)
-
-
-class OneRank:
-    """The members of `fastopt.distributed.Communicator`, for a process without others."""
-
-    rank = 0
-    size = 1
-
-    def allgather(self, array: Vector, /) -> Vector:
-        return array[None].copy()
-
-    def allreduce(self, array: Vector, /) -> Vector:
-        return array.copy()
 
 
 def several_processes() -> float:
