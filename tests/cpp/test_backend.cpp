@@ -1,8 +1,10 @@
 // The algebra seam against plain loops; memory.
 #include "backend/backend.hpp"
 
+#include <algorithm>
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
