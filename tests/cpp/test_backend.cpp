@@ -1,7 +1,6 @@
 // The algebra seam against plain loops; memory.
 #include "backend/backend.hpp"
 
-#include <algorithm>
 #include <doctest/doctest.h>
 
 #include <algorithm>
