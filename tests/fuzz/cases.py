@@ -183,7 +183,9 @@ def linear_equalities(source: Bytes) -> None:
         limits = NonlinearConstraint(lambda x: A @ x, b, b, lambda x: A, lambda x, v: flat)
     else:
         limits = LinearConstraint(A, b, b)
-    solver = source.pick(("auto", "ldl", "minres", "nystrom-pcg", "kaczmarz", "block"))
+    solver = source.pick(("auto", "ldl", "minres", "nystrom-pcg"))
+    if source.chance(64):
+        solver = source.pick(("kaczmarz", "block"))  # which take seconds where they fail
     result = fastopt.sketch_newton(limited(bowl), np.zeros(3), jac=bowl_jac, constraints=limits,
                                    linear_solver=solver, maxiter=50)  # fmt: skip
     require(np.isfinite(result.x).all(), "x is not finite")

@@ -73,11 +73,12 @@ class Odd:
     """What claims to be an array, a number or a sequence, and fails at it in one of many ways."""
 
     def __init__(self, how: int) -> None:
+        # A shape larger than its memory is not among them: NumPy itself believes it, and reads on.
+        interface = {"typestr": "<f8", "version": 3, "data": bytes(24)}
         if how == 0:
-            self.__array_interface__ = {"shape": (9, 9), "typestr": "<f8", "data": b"short",
-                                        "version": 3}  # fmt: skip
+            self.__array_interface__ = {**interface, "shape": (3,)}
         elif how == 1:
-            self.__array_interface__ = {"shape": (-1,), "typestr": "<f8", "data": b"", "version": 3}
+            self.__array_interface__ = {**interface, "shape": (-1,)}
         self._how = how
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
