@@ -385,16 +385,6 @@ FAULTS = {
         "s.mixed, row.data(), factor",
         "s.mixed, s.row.data(), factor",
     ),
-    "gemv: of the transpose": (
-        "backend/cuda.cu",
-        "queue.blas(), op(!transpose)",
-        "queue.blas(), op(transpose)",
-    ),
-    "sytrf: the other triangle": (
-        "backend/cuda.cu",
-        "cusolverDnDsytrf(handle, CUBLAS_FILL_MODE_UPPER",
-        "cusolverDnDsytrf(handle, CUBLAS_FILL_MODE_LOWER",
-    ),
     "kkt: weights are ignored": (
         KKT_LAUNCH,
         "gpu::apply(queue, rows, TimesEach{w_.data(), rows_.data()});",
@@ -415,28 +405,6 @@ FAULTS = {
         "",
     ),
     "kkt: what is no number hides": (KKT, "(x < HUGE_VAL ? x : HUGE_VAL)", "x"),
-    "kkt: rows are scaled, columns are not": (KKT, "s[at / size] * s[at % size]", "s[at / size]"),
-    "kkt: blocks of D from the other triangle": (
-        KKT,
-        "a[i * size + i - 1]",
-        "a[(i - 1) * size + i]",
-    ),
-    "kkt: no shift of the constraints": (KKT, "i == c ? -dc : 0.0", "0.0"),
-    "kkt: pivots are not widened": (
-        KKT_LAUNCH,
-        "gpu::apply(*queue_, size, Widened{pivots_.data(), wide_pivots_.data()});",
-        "",
-    ),
-    "kkt: a host pointer": (
-        KKT_LAUNCH,
-        "gpu::apply(*queue_, n, Add{k_.dw, d, out});",
-        "gpu::apply(*queue_, n, Add{k_.dw, k_.j, out});",
-    ),
-    "glm: the data are not read": (
-        "sketch_newton/glm_steps.cu",
-        "gemv(queue, false, rows, n, 1.0, a_.kernel.data(), n, at_.data(), 0.0, z);",
-        "",
-    ),
     "memory leaks": (
         "backend/cuda.cu",
         "if (p) (void)cudaFreeAsync(p, queue.stream());",
