@@ -13,6 +13,11 @@ FLOORS = {
     "test_objectives.py": 15,
     "test_bad_input.py": 45,
     "test_admm_relu.py": 10,
+    "test_sketch_newton.py": 70,
+    "test_sketch_hard.py": 50,
+    "test_sketch_operators.py": 35,
+    "test_sketch_properties.py": 6,
+    "test_honest_newton.py": 90,
 }
 
 TOO_LONG = "too long on the emulated device"
@@ -27,6 +32,15 @@ HYBRID = "the hybrid dynamics, whose small generations stay on the host"
 # File, test or fixture -> reason.
 LEFT_OUT = {
     "test_admm_beta.py": NOT_SMALL,
+    "test_bench.py": NO_SOLVER,
+    "test_cbo_ranks.py": CPU_ONLY,
+    "test_distributed.py": NO_SOLVER,
+    "test_distributed_newton.py": CPU_ONLY,
+    "test_distributed_relu.py": CPU_ONLY,
+    "test_honest_admm.py": NOT_SMALL,
+    "test_honest_cbo.py": HYBRID,
+    "test_same_bits.py": INTERPRETER,
+    "test_workers_elsewhere.py": FORKS,
     "test_admm_budget.py": CPU_ONLY,
     "test_admm_docs.py": NOT_SMALL,
     "test_admm_lifetime.py": TIMED,
@@ -60,11 +74,7 @@ LEFT_OUT = {
     "test_reproducible.py": INTERPRETER,
     "test_scipy_suites.py": INTERPRETER,
     "test_signals.py": TIMED,
-    "test_sketch_hard.py": CPU_ONLY,
     "test_sketch_lifetime.py": CPU_ONLY,
-    "test_sketch_newton.py": CPU_ONLY,
-    "test_sketch_operators.py": CPU_ONLY,
-    "test_sketch_properties.py": CPU_ONLY,
     "test_sketch_scipy_suite.py": CPU_ONLY,
     "test_sklearn.py": NOT_SMALL,
     "test_threads.py": TIMED,
@@ -98,6 +108,7 @@ LEFT_OUT = {
     "test_objectives.py::test_processes_need_picklable_functions": FORKS,
     "test_objectives.py::test_exceptions_in_worker_processes_come_back": FORKS,
     "test_objectives.py::test_jax_functions": "starts threads, beside which nothing should fork",
+    "test_sketch_newton.py::test_ctrl_c_in_a_native_loop": TIMED,
     "test_admm_relu.py::test_network_value_is_program_value": NOT_SMALL,
     "test_admm_relu.py::test_scaling_x_and_y_changes_no_iteration": NOT_SMALL,
     "test_admm_relu.py::test_permuting_samples_leaves_the_optimum": NOT_SMALL,

@@ -31,9 +31,11 @@ def executed(folder: Path) -> dict[str, Counter[int]]:
             ["gcov", "--json-format", "--stdout", path], check=True, capture_output=True, cwd=folder
         ).stdout
         for line in out.splitlines():
-            for file in json.loads(line)["files"]:
+            report = json.loads(line)
+            for file in report["files"]:
+                name = str(Path(report["current_working_directory"], file["file"]).resolve())
                 for entry in file["lines"]:
-                    counts[file["file"]][entry["line_number"]] += entry["count"]
+                    counts[name][entry["line_number"]] += entry["count"]
     return counts
 
 
@@ -41,7 +43,7 @@ def main(argv: list[str]) -> int:
     counts = executed(Path(argv[0]).resolve())
     missing, total = [], 0
     for name, lines in sorted(counts.items()):
-        path = Path(name).resolve()
+        path = Path(name)
         if not path.is_relative_to(ROOT / "csrc") or not name.endswith(MUST + SHARED):
             continue
         source = path.read_text("utf-8").splitlines()
@@ -51,6 +53,8 @@ def main(argv: list[str]) -> int:
             continue
         total += len(lines)
         missing += [f"{path.relative_to(ROOT)}:{n}: {source[n - 1].strip()}" for n in never]
+    if not total:
+        raise SystemExit("no line of a kernel was found: were these objects compiled here?")
     for line in missing:
         print(line)
     print(f"{total - len(missing)} of {total} kernel lines executed")

@@ -75,6 +75,7 @@ class Suite:
         self.launches.restype = ctypes.c_long
         self.launched: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
         self.unknown: list[str] = []  # files of which emu_suite.py says nothing
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
@@ -109,6 +110,16 @@ class Suite:
         self.launched[item.path.name] += self.launches() > before
         return result
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        try:
+            return (yield)
+        except ValueError as error:  # what CUDA does not do is refused by name
+            if "use device='cpu'" not in str(error):
+                raise
+            self.refused[item.path.name] += 1
+            pytest.skip(str(error))
+
     def complaints(self) -> list[str]:
         return [
             f"{name}: {self.launched[name]} tests launched kernels, emu_suite.py expects {floor}"
@@ -125,6 +136,8 @@ class Suite:
         line = terminalreporter.line
         for reason, count in sorted(self.left_out.items()):
             line(f"left out: {count} tests: {reason}")
+        for name, count in sorted(self.refused.items()):
+            line(f"refused by the CUDA backend: {count} tests of {name}")
         if self.unknown:
             line(f"not run, since emu_suite.py does not know them: {sorted(self.unknown)}")
         line(f"tests that launched kernels: {dict(self.launched)}")
