@@ -90,6 +90,7 @@ def cbo_run(case: Particles, dtype: str, device: str) -> Callable[[], Outcome]:
         return result, clock.read()
 
     def run() -> Outcome:
+        timed(1)  # after the other subjects: caches and threads are cold
         shorter = timed(1)[1]
         result, longer = timed(case.steps + 1)
         return Outcome(longer - shorter, case.steps, result.fun, nfev=result.nfev)
@@ -173,6 +174,7 @@ def admm_run(case: Network, dtype: str, device: str) -> Callable[[], Outcome]:
         return result, clock.read()
 
     def run() -> Outcome:
+        timed(1)  # after the other subjects: caches and threads are cold
         shorter = timed(1)[1]
         result, longer = timed(case.steps + 1)
         return Outcome(longer - shorter, case.steps, result.fun)
@@ -301,9 +303,9 @@ SIZES = [
     Network(10_000, 100, 100, 40),
 ]
 QUICK = [
-    Particles("anisotropic", 120, 5, 3),
-    Particles("memory", 120, 5, 3),
-    Network(40, 3, 6, 3),
+    Particles("anisotropic", 120, 5, 30),
+    Particles("memory", 120, 5, 30),
+    Network(40, 3, 6, 30),
 ]
 
 
