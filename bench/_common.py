@@ -39,12 +39,12 @@ def parser(description: str) -> argparse.ArgumentParser:
     """--quick, --repeats and --jsonl, which every script has."""
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--quick", action="store_true", help="fewer and shorter runs")
-    made.add_argument("--repeats", type=_positive, default=5, help="runs of each case (default 5)")
+    made.add_argument("--repeats", type=positive, default=5, help="runs of each case (default 5)")
     made.add_argument("--jsonl", type=Path, metavar="FILE", help="append the records")
     return made
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")

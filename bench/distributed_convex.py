@@ -4,26 +4,24 @@ sends.
 CPU seconds are those of the busiest rank, so that they show how the work divides also where other
 programs take the cores; an exchange is waited for with little CPU time. `numbers`, of 8 bytes, are
 what a rank contributes to sums and gathers. `from one rank` is the largest difference of the
-solution from that of one process.
+solution from that of the first of --ranks.
 
-    python bench/distributed_convex.py [--ranks 1 2] [--quick] [--jsonl FILE]
+    python bench/distributed_convex.py [--ranks 1 2] [--quick] [--repeats N] [--jsonl FILE]
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import pickle
-import shutil
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+import _common as common
+import _ranks
+import _tables as tables
 import numpy as np
+from _common import Clock, Record
+from _tables import Table
 from numpy.typing import NDArray
 
 from fastopt import admm_relu, sketch_newton
@@ -104,78 +102,113 @@ def logistic(n: int, d: int, solver: str) -> Solve:
     return solve
 
 
-CASES: dict[str, tuple[Callable[..., Solve], tuple[Any, ...]]] = {
-    "admm_relu, gates: n 1000, d 40, P 512": (relu, (1000, 40, 512, "gates")),
-    "admm_relu, samples: n 200000, d 10, P 32": (relu, (200000, 10, 32, "samples")),
-    "sketch_newton, ldl: 200000 x 200": (logistic, (200000, 200, "ldl")),
-    "sketch_newton, sketch-pcg: 200000 x 200": (logistic, (200000, 200, "sketch-pcg")),
-}
-SMALL = {1000: (300, 5), 200000: (5000, 10)}
+Case = tuple[str, Callable[..., Solve], tuple[Any, ...]]
 
 
-def run_rank(name: str, quick: bool, folder: str) -> None:
-    """One rank: the case once with few iterations and once with more, whose difference counts."""
-    from mpi4py import MPI
+def cases(quick: bool) -> list[Case]:
+    """(title, maker of a solve, its arguments)."""
+    small, tall, wide = (300, 5), (5000, 10), (5000, 10)
+    if not quick:
+        small, tall, wide = (1000, 40), (200000, 10), (200000, 200)
+    shared = [(*small, 512, "gates"), (*tall, 32, "samples")]
+    return [
+        (f"admm_relu, {shard}: n = {n}, d = {d}, P = {gates}", relu, (n, d, gates, shard))
+        for n, d, gates, shard in shared
+    ] + [
+        (f"sketch_newton, {solver}: {wide[0]} x {wide[1]}", logistic, (*wide, solver))
+        for solver in ("ldl", "sketch-pcg")
+    ]
 
-    run, given = CASES[name]
-    if quick:
-        given = SMALL[given[0]] + given[2:]
+
+def repeated(comm: Any, case: int, quick: bool, repeats: int) -> list[dict[str, Any]]:
+    return [one_run(comm, case, quick) for _ in range(repeats)]
+
+
+def one_run(comm: Any, case: int, quick: bool) -> dict[str, Any]:
+    """The case once with few iterations and once with more, whose difference counts."""
+    _, run, given = cases(quick)[case]
     solve = run(*given)
-    few, more = (10, 30) if quick else (40, 120)
+    few, more = (10, 110) if quick else (40, 120)
     spent: list[Array] = []
     for iterations in (few, more):
-        comm = Counted(mpi(MPI.COMM_WORLD))
-        wall, cpu = time.perf_counter(), time.process_time()
-        x, nit = solve(comm, iterations)
-        now = [time.perf_counter() - wall, time.process_time() - cpu, comm.exchanges, comm.numbers]
-        spent.append(np.array([*now, nit], dtype=np.float64))
+        counted, clock = Counted(mpi(comm)), Clock()
+        x, nit = solve(counted, iterations)
+        seconds = clock.read()
+        numbers = [seconds.wall, seconds.cpu, counted.exchanges, counted.numbers, nit]
+        spent.append(np.array(numbers, dtype=np.float64))
     # Where each iteration costs the same, without what comes once.
     each = spent[1] - (spent[0] if run is relu else 0)
     each /= each[4]
-    names = ("wall", "cpu", "exchanges", "numbers")
-    answer: dict[str, Any] = dict(zip(names, map(float, each), strict=False))
+    answer: dict[str, Any] = dict(
+        zip(("wall", "cpu", "exchanges", "numbers"), map(float, each), strict=False)
+    )
     answer.update(once=float(spent[1][1] - each[1] * spent[1][4]), nit=nit, x=x)
-    rank = MPI.COMM_WORLD.Get_rank()
-    (Path(folder) / f"rank{rank}").write_bytes(pickle.dumps(answer))
+    return answer
 
 
-def measure(name: str, size: int, quick: bool) -> list[dict[str, Any]]:
-    mpiexec = shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or "mpiexec"
-    with tempfile.TemporaryDirectory() as folder:
-        command = [mpiexec, "-n", str(size), sys.executable, "-m", "mpi4py", __file__]
-        command += ["--rank-of", name, "--folder", folder, *(["--quick"] if quick else [])]
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-        return [pickle.loads((Path(folder) / f"rank{r}").read_bytes()) for r in range(size)]
+def measure(case: int, size: int, quick: bool, repeats: int) -> tuple[Record, list[Array]]:
+    """The busiest rank of each repeat, and the solution on every rank."""
+    answers = _ranks.on(__file__, size, case, quick, repeats)
+    runs = [
+        {key: max(one[key] for one in run) for key in run[0] if key != "x"}
+        for run in zip(*answers, strict=True)
+    ]
+    last, name = runs[-1], cases(quick)[case][0]
+    record = Record(
+        "distributed_convex",
+        name,
+        _ranks.column(name.partition(",")[0], size),
+        times=[one["cpu"] for one in runs],
+        per="iteration",
+        wall=min(one["wall"] for one in runs),
+        nit=last["nit"],
+        costs={"exchanges": last["exchanges"], "numbers": last["numbers"]},
+        extra={"ranks": size, "once": last["once"]},
+        conditions=common.conditions("mpi4py"),
+    )
+    return record, [one[-1]["x"] for one in answers]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--jsonl")
-    parser.add_argument("--rank-of", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.rank_of:
-        return run_rank(given.rank_of, given.quick, given.folder)
-    for name in CASES:
-        print(f"\n{name}\n{'ranks':>5} {'CPU ms':>9} {'wall ms':>9} {'CPU s once':>10} "
-              f"{'exchanges':>9} {'numbers':>9} {'nit':>4} {'from one rank':>13}")  # fmt: skip
+TABLES = (
+    Table(
+        "distributed_convex",
+        "one iteration: ms of the busiest rank, and what it sends",
+        tables.listed(
+            "",
+            CPU_ms=tables.spread(1e3),
+            wall_ms=_ranks.wall_ms,
+            work_divided=_ranks.work_divided,
+            CPU_s_once=tables.of("once"),
+            exchanges=tables.of("exchanges"),
+            numbers=tables.of("numbers"),
+            nit=tables.of("nit"),
+            from_one_rank=lambda record, _: f"{record.extra['difference']:.1e}",
+        ),
+    ),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    description = "admm_relu and sketch_newton on several processes"
+    options = _ranks.parser(description, (1, 2)).parse_args(argv)
+    if options.rank is not None:
+        return _ranks.at_rank(options.rank, repeated)
+    if not _ranks.available():
+        return common.MISSING
+    repeats = 1 if options.quick else options.repeats
+    print(common.machine())
+    records = []
+    for case in range(len(cases(options.quick))):
         alone = None
-        for size in given.ranks:
-            ranks = measure(name, size, given.quick)
-            alone = ranks[0]["x"] if alone is None else alone
-            row = {key: max(r[key] for r in ranks) for key in ranks[0] if key != "x"}
-            row["difference"] = float(max(np.abs(r["x"] - alone).max() for r in ranks))
-            print(
-                f"{size:5d} {row['cpu'] * 1e3:9.3f} {row['wall'] * 1e3:9.3f} {row['once']:10.2f} "
-                f"{row['exchanges']:9.1f} {row['numbers']:9.0f} {row['nit']:4d} "
-                f"{row['difference']:13.1e}"
-            )
-            if given.jsonl:
-                with open(given.jsonl, "a", encoding="utf-8") as file:
-                    file.write(json.dumps({"case": name, "ranks": size, **row}) + "\n")
+        for size in options.ranks:
+            record, solutions = measure(case, size, options.quick, repeats)
+            alone = solutions[0] if alone is None else alone
+            difference = max(float(np.abs(x - alone).max()) for x in solutions)
+            records.append(replace(record, extra={**record.extra, "difference": difference}))
+    common.write(records, options.jsonl)
+    print(TABLES[0].text(records))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

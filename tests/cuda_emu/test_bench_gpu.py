@@ -30,8 +30,9 @@ def test_a_table_and_records_name_the_device(gpu, capsys, tmp_path):
     records = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
     assert len(records) == 4 * len(gpu.QUICK)  # two devices, two precisions
     for record in records:
-        assert record["case"] in out and record["repeats"] == 1
-    ours = [r["extra"] for r in records if r["solver"] == "fastopt, cuda"]
+        assert record["row"] in out and record["column"] in out
+        assert len(record["times"]) == 1 and record["clock"] == "wall"
+    ours = [r["extra"] for r in records if r["column"].startswith("fastopt, cuda")]
     assert len(ours) == 2 * len(gpu.QUICK)
     assert all(r["device"] == device and r["floor"] > 0 for r in ours)
 

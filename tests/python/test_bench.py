@@ -21,7 +21,8 @@ def bench():
     """bench/ as the scripts see it: import_module('compare') and so on."""
     sys.path.insert(0, str(BENCH))
     try:
-        names = ("_common", "_tables", "compare", "report", "kernels")
+        names = ("_common", "_tables", "compare", "report", "kernels", "gpu")
+        names += ("distributed_cbo", "distributed_convex")
         yield {name: importlib.import_module(name) for name in names}
     finally:
         sys.path.remove(str(BENCH))
@@ -102,6 +103,49 @@ def test_kernels_reads_what_google_benchmark_says(bench):
     assert normal.times == [1e-9, 3e-9]
     assert (ldl.row, ldl.column, ldl.times) == ("ldl/200", "in force", [5e3 * 1e-9])
     assert "7 GF/s" in bench["kernels"].TABLES[0].text([ldl])
+
+
+def test_cbo_on_ranks_beside_its_model(bench):
+    script, seconds = bench["distributed_cbo"], bench["_common"].Seconds
+    work = script.Work(divided=0.04, items=100, same=0.002, exchanges=3, numbers=1000)
+    here = script.Machine(cores=2, overhead=1e-5, latency=0.0, bandwidth=1e9)
+    assert script.predicted(work, here, 1) == pytest.approx(0.042)
+    assert script.predicted(work, here, 2) == pytest.approx(0.022 + 3 * 2e-5 + 4e-6)
+    times = {1: [seconds(0.05, 0.04), seconds(0.06, 0.042)], 4: [seconds(0.04, 0.02)]}
+    records = [script.record_of("case", k, found, work, here) for k, found in times.items()]
+    header, _, alone, four = script.TABLES[0].text(records).splitlines()[1:]
+    assert header.split("  ")[-1] == "work divided"
+    assert alone.split() == ["case", "cbo,", "1", "rank", "50", "42", "100%", "40", "100%"]
+    assert four.split()[:4] == ["cbo,", "4", "ranks", "40"]
+    assert four.split()[-3:] == ["31%", "20", "50%"]
+    assert "31%" not in script.TABLES[0].text(records[1:])  # of one rank nothing is known
+
+
+def test_convex_solvers_on_ranks(bench, monkeypatch):
+    script = bench["distributed_convex"]
+    one = {"wall": 0.2, "cpu": 0.1, "exchanges": 10.0, "numbers": 366.0, "once": 1.5, "nit": 30}
+    answers = [[{**one, "x": 1}, {**one, "x": 2}], [{**one, "cpu": 0.3, "x": 1}, {**one, "x": 3}]]
+    monkeypatch.setattr(script._ranks, "on", lambda *_: answers)
+    record, solutions = script.measure(0, 2, quick=True, repeats=2)
+    assert record.times == [0.3, 0.1] and solutions == [2, 3]  # of the busiest, of the last run
+    assert record.row == "admm_relu, gates: n = 300, d = 5, P = 512"
+    assert (record.column, record.clock, record.nit) == ("admm_relu, 2 ranks", "cpu", 30)
+
+
+def test_a_gpu_is_beside_the_cpu_of_the_same_precision(bench, record):
+    rows = [
+        dataclasses.replace(record(column, times=[t], threads=0, dtype=f"float{column[-2:]}"),
+                            table="gpu", extra=extra)
+        for column, t, extra in (
+            ("fastopt, cuda f64", 0.002, {"floor": 0.001}),
+            ("fastopt, cpu f64", 0.02, {}),
+            ("fastopt, cuda f32", 0.001, {"floor": 0.0009}),
+            ("fastopt, cpu f32", 0.03, {}),
+        )
+    ]  # fmt: skip
+    lines = bench["gpu"].TABLES[0].text(rows).splitlines()[3:]
+    assert [line.split()[-1] for line in lines] == ["1", "10", "1", "30"]
+    assert [line.split()[-2] for line in lines][::2] == ["50%", "90%"]
 
 
 def test_a_script_writes_records_and_prints_their_tables(tmp_path):

@@ -13,35 +13,31 @@ nothing can be gained, which the model says too. The CPU time of the busiest ran
 divides where other programs take the cores. For other machines the interconnect is an assumption:
 --latency and --bandwidth.
 
-    python bench/distributed.py [--quick] [--repeats N] [--jsonl FILE]
+    python bench/distributed_cbo.py [--quick] [--repeats N] [--jsonl FILE] [--ranks 1 2 4]
         [--latency MICROSECONDS] [--bandwidth GIGABYTES]
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 import math
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import _common as common
+import _ranks
+import _tables as tables
 import numpy as np
-from _common import Clock, Seconds
+from _common import Clock, Record, Seconds
+from _tables import Table
 from numpy.typing import NDArray
 
 from fastopt import cbo, problems
 from fastopt._workers import available_cpus
 from fastopt.distributed import ranks
 
-PROCESSES = (1, 2, 4)
 LARGER = 50  # times the particles of what is measured
 PREDICTED = (1, 4, 16, 64, 256, 1024)
 CALLS_OF_AN_EXCHANGE = 2  # of the communicator: what a rank means to do, and the numbers
@@ -98,17 +94,19 @@ def particles(comm: Any, name: str, n: int, d: int, steps: int) -> Seconds:
     """Seconds of the fastest iteration, told by a callback, which is one more exchange."""
     problem = problems.rastrigin(d)
     func = problem if name == "cheap" else costly
-    options = {"dynamics": "anisotropic", "n_particles": n, "rng": 1, "polish": False, "tol": 0.0}
-
     clock, marks = Clock(), []
     cbo(
         func,
         problem.bounds,
+        dynamics="anisotropic",
+        n_particles=n,
+        rng=1,
+        polish=False,
+        tol=0.0,
         maxiter=steps + 1,
         threads=1,
         comm=comm,
         callback=lambda intermediate_result: marks.append(clock.read()),
-        **options,
     )
     return least(after - before for before, after in itertools.pairwise(marks))
 
@@ -116,6 +114,7 @@ def particles(comm: Any, name: str, n: int, d: int, steps: int) -> Seconds:
 def exchange(comm: Any, numbers: int, steps: int) -> Seconds:
     """Seconds of the fastest exchange of so many numbers in all."""
     with ranks(comm) as group:
+        assert group is not None
         mine = np.ones(max(1, numbers // group.size))
         clock, marks = Clock(), []
         for _ in range(steps):
@@ -127,27 +126,17 @@ def exchange(comm: Any, numbers: int, steps: int) -> Seconds:
 TASKS: dict[str, Callable[..., Seconds]] = {"particles": particles, "exchange": exchange}
 
 
-def work_here(task: str, arguments: list[Any], repeats: int, file: str) -> None:
-    """One of the processes that `on` starts; the first one writes the times of the slowest."""
-    from mpi4py import MPI
-
-    comm, times = MPI.COMM_WORLD, []
-    for _ in range(repeats):
-        mine = TASKS[task](comm, *arguments)
-        times.append([comm.allreduce(part, MPI.MAX) for part in (mine.wall, mine.cpu)])
-    if comm.rank == 0:
-        Path(file).write_text(json.dumps(times))
+def repeated(comm: Any, task: str, arguments: list[Any], repeats: int) -> list[Seconds]:
+    return [TASKS[task](comm, *arguments) for _ in range(repeats)]
 
 
 def on(size: int, repeats: int, task: str, *arguments: Any) -> list[Seconds]:
     """The times of a task on `size` processes, those of the slowest rank."""
-    mpiexec = shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or "mpiexec"
-    with tempfile.TemporaryDirectory() as folder:
-        file = f"{folder}/times"
-        task_of_rank = json.dumps([task, arguments, repeats, file])
-        command = [mpiexec, "-n", str(size), sys.executable, "-m", "mpi4py", __file__]
-        subprocess.run([*command, "--rank", task_of_rank], check=True, stdin=subprocess.DEVNULL)
-        return [Seconds(*pair) for pair in json.loads(Path(file).read_text())]
+    answers = _ranks.on(__file__, size, task, arguments, repeats)
+    return [
+        Seconds(max(one.wall for one in run), max(one.cpu for one in run))
+        for run in zip(*answers, strict=True)
+    ]
 
 
 # ---- the work of an iteration --------------------------------------------------------------------
@@ -198,66 +187,70 @@ def this_machine(repeats: int) -> Machine:
 # ---- tables --------------------------------------------------------------------------------------
 
 
-def show(
-    case: str, work: Work, here: Machine, there: Machine, measured: dict[int, Seconds]
-) -> None:
-    print(f"\n{case}")
-    print(f"  divided {work.divided * 1e3:.2f} ms, on every rank {work.same * 1e3:.2f} ms,", end="")
-    print(f" {work.exchanges} exchanges, {8 * work.numbers / 1e6:.3g} MB")
-    print(f"  {'ranks':>6} {'wall ms':>9} {'model ms':>9} {'efficiency':>11}", end="")
-    print(f" {'CPU ms of a rank':>17} {'efficiency':>11}")
-    for size, seconds in measured.items():
-        of_wall, of_cpu = (
-            getattr(measured[1], kind) / size / getattr(seconds, kind) for kind in ("wall", "cpu")
-        )
-        print(
-            f"  {size:6d} {seconds.wall * 1e3:9.2f} {predicted(work, here, size) * 1e3:9.2f} "
-            f"{of_wall:11.0%} {seconds.cpu * 1e3:17.2f} {of_cpu:11.0%}"
-        )
-    print("  with a core for each rank and the interconnect assumed:")
-    foresee(work, there)
-    print(f"  ... and {LARGER} times the particles:")
-    foresee(larger(work), there)
-
-
-def larger(work: Work) -> Work:
-    return Work(
-        work.divided * LARGER,
-        work.items * LARGER,
-        work.same * LARGER,
-        work.exchanges,
-        work.numbers * LARGER,
+def record_of(case: str, size: int, times: Sequence[Seconds], work: Work, here: Machine) -> Record:
+    return Record(
+        "distributed_cbo",
+        case,
+        _ranks.column("cbo", size),
+        times=[one.cpu for one in times],
+        per="iteration",
+        wall=least(times).wall,
+        extra={"ranks": size, "model": predicted(work, here, size)},
+        conditions=common.conditions("mpi4py"),
     )
 
 
-def foresee(work: Work, there: Machine) -> None:
-    print(f"  {'ranks':>6} {'model ms':>10} {'efficiency':>11}")
+TABLES = (
+    Table(
+        "distributed_cbo",
+        "one iteration of cbo: ms, and the CPU time of the busiest rank",
+        tables.listed(
+            "",
+            wall_ms=_ranks.wall_ms,
+            model_ms=lambda record, _: record.extra["model"] * 1e3,
+            efficiency=lambda one, group: _ranks.efficiency(one, group, lambda r: r.wall),
+            CPU_ms_of_a_rank=_ranks.least_ms,
+            work_divided=_ranks.work_divided,
+        ),
+    ),
+)
+
+
+def foresee(case: str, work: Work, there: Machine) -> None:
+    """The model with a core for each rank and the interconnect assumed."""
     alone = predicted(work, there, 1)
+    rows = [["ranks", "model ms", "efficiency"]]
     for size in [size for size in PREDICTED if size <= work.items]:
         seconds = predicted(work, there, size)
-        print(f"  {size:6d} {seconds * 1e3:10.2f} {alone / size / seconds:11.0%}")
+        rows.append([str(size), f"{seconds * 1e3:.2f}", f"{alone / size / seconds:.0%}"])
     sizes = range(1, work.items + 1)
     half = max(size for size in sizes if alone / size / predicted(work, there, size) >= 0.5)
     best = min(predicted(work, there, size) for size in sizes)
     near = next(size for size in sizes if predicted(work, there, size) < 1.1 * best)
-    print(f"  beyond {half} ranks more than half of their time is lost; {near} are within 10 % of")
-    print(f"  the fastest; beyond {work.items} nothing is left to divide")
+    print(f"\n{case}", *tables.aligned(rows), sep="\n")
+    print(f"beyond {half} ranks more than half of their time is lost; {near} are within 10 % of")
+    print(f"the fastest; beyond {work.items} nothing is left to divide")
+
+
+def larger(work: Work) -> Work:
+    return replace(
+        work,
+        divided=work.divided * LARGER,
+        items=work.items * LARGER,
+        same=work.same * LARGER,
+        numbers=work.numbers * LARGER,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter runs")
-    parser.add_argument("--repeats", type=int, default=5, help="runs of each case (default 5)")
-    parser.add_argument("--jsonl", type=Path, metavar="FILE", help="append the records")
+    parser = _ranks.parser((__doc__ or "").splitlines()[0], (1, 2, 4))
     parser.add_argument("--latency", type=float, default=2.0, help="microseconds (default 2)")
     parser.add_argument("--bandwidth", type=float, default=10.0, help="GB/s (default 10)")
-    parser.add_argument("--rank", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.rank is not None:
-        work_here(*json.loads(options.rank))
-        return 0
-    if not common.has("mpi4py", "several processes"):
-        return 0
+        return _ranks.at_rank(options.rank, repeated)
+    if not _ranks.available():
+        return common.MISSING
     repeats = 1 if options.quick else options.repeats
     here = this_machine(repeats)
     there = Machine(math.inf, here.overhead, options.latency * 1e-6, options.bandwidth * 1e9)
@@ -268,35 +261,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"doubling of the ranks, {options.bandwidth:g} GB/s"
     )
     n, steps = (5_000, 4) if options.quick else (20_000, 8)
-    work = {"cheap": cheap_work(n, 1000, steps, repeats)}
-    work["costly"] = costly_work(400, 20, work["cheap"], n, 1000)
+    cheap = cheap_work(n, 1000, steps, repeats)
     cases = {
-        "cheap": ("named function, particles divided", n, 1000, steps),
-        "costly": ("Python function of about 0.1 ms, particles everywhere", 400, 20, 5),
+        "cheap": ("named function, particles divided", n, 1000, steps, cheap),
+        "costly": (
+            "Python function of about 0.1 ms, particles everywhere",
+            *(400, 20, 5, costly_work(400, 20, cheap, n, 1000)),
+        ),
     }
-    records = []
-    for name, (title, count, d, iterations) in cases.items():
-        measured = {}
-        for size in PROCESSES:
+    records, works = [], {}
+    for name, (title, count, d, iterations, work) in cases.items():
+        case = f"{title}: N = {count}, d = {d}"
+        works[case] = work
+        for size in options.ranks:
             times = on(size, repeats, "particles", name, count, d, iterations)
-            measured[size] = least(times)
-            walls = [one.wall for one in times]
-            records.append(
-                common.Record(
-                    bench="distributed",
-                    case=f"{name}, {size} ranks",
-                    solver="cbo",
-                    median=float(np.median(walls)),
-                    least=min(walls),
-                    greatest=max(walls),
-                    least_wall=min(walls),
-                    repeats=repeats,
-                    threads=size,
-                    extra={"model": predicted(work[name], here, size), "cpu": measured[size].cpu},
-                )
-            )
-        show(f"cbo, {title}: N={count}, d={d}", work[name], here, there, measured)
+            records.append(record_of(case, size, times, work, here))
     common.write(records, options.jsonl)
+    print(TABLES[0].text(records))
+    for case, work in works.items():
+        print(f"\n{case}")
+        print(
+            f"divided {work.divided * 1e3:.2f} ms, on every rank {work.same * 1e3:.2f} ms,", end=""
+        )
+        print(f" {work.exchanges} exchanges, {8 * work.numbers / 1e6:.3g} MB")
+        foresee("with a core for each rank and the interconnect assumed:", work, there)
+        foresee(f"... and {LARGER} times the particles:", larger(work), there)
     return 0
 
 
