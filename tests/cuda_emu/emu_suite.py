@@ -42,7 +42,6 @@ LEFT_OUT = {
     "test_same_bits.py": INTERPRETER,
     "test_workers_elsewhere.py": FORKS,
     "test_admm_budget.py": CPU_ONLY,
-    "test_admm_docs.py": NOT_SMALL,
     "test_admm_lifetime.py": TIMED,
     "test_admm_properties.py": NOT_SMALL,
     "test_admm_robust.py": CPU_ONLY,
