@@ -104,7 +104,7 @@ bool AdaSketch::step(ScaledFunctions& s, NewtonPoint& p, std::vector<double>& l,
             const double* row = k.data() + i * size;
             for (index_t q = 0; q < size; ++q) d[q] -= factor * row[q];
             gemv<double>(false, size, size, -factor, k.data(), size, row, 1.0, r.data());
-            if (rows % 256 == 0) s.monitor().poll();
+            if (rows % 256 == 0) s.poll();
         }
         merit.gradient(p, l.data(), *curvature, slope.data());
         product = dot(slope, d);

@@ -225,7 +225,7 @@ class Newton {
             reason_ = "asked for";
         }
         solver_ = make_solver(solver, o_.kkt);
-        solver_->poll = [this] { s_.monitor().poll(); };
+        solver_->poll = [this] { s_.poll(); };
     }
 
     // Eisenstat, Walker: quadratic convergence, and no solve more accurate than its step deserves.
@@ -246,7 +246,7 @@ class Newton {
         }
         bool same = false;
         for (;;) {
-            s_.monitor().poll();
+            s_.poll();
             k_system_ = {n_, m_, w_.get(), p_.j.data(), dw, dc};
             Shape shape = solver_->factor(k_system_, same);
             same = true;

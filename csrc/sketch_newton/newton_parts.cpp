@@ -111,10 +111,14 @@ void ScaledFunctions::choose_scale(NewtonPoint& p) {
     }
 }
 
-bool ScaledFunctions::values(NewtonPoint& p) {
-    if (functions_.evaluations() >= options_.maxfev) throw Stop{Status::maxfev};
+void ScaledFunctions::poll() const {
     if (clock_.over()) throw Stop{Status::maxtime};
     monitor_.poll();
+}
+
+bool ScaledFunctions::values(NewtonPoint& p) {
+    if (functions_.evaluations() >= options_.maxfev) throw Stop{Status::maxfev};
+    poll();
     p.c.resize(m_);
     p.f = sf_ * functions_.value(p.x.data());
     if (!std::isfinite(p.f)) return false;

@@ -36,6 +36,7 @@ class ScaledFunctions {
                     const NewtonOptions& options);
 
     void choose_scale(NewtonPoint& start); // sf = min(1, 100 / |g|_inf), sc likewise by row of J
+    void poll() const;                     // throws Stop after maxtime, and when interrupted
     bool values(NewtonPoint& p);           // f and c at p.x; false where one is not finite
     bool derivatives(NewtonPoint& p);      // g and J
     // sigma Hess f + sum l_i Hess c_i of the scaled functions; throws Stop where it is not finite

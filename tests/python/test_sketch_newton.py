@@ -535,6 +535,22 @@ def test_limits():
     assert result.status == 1 and "maxtime" in result.message
 
 
+def test_maxtime_ends_a_linear_solve_that_gets_nowhere():
+    n = 400  # 200,000 products of K with a vector, after which it gives up, take half a minute
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(n, n)))[0]
+    hessian = rotation.T * np.logspace(0, 6, n) @ rotation
+    result = sketch_newton(
+        lambda x: 0.5 * x @ hessian @ x - x.sum(),
+        np.ones(n),
+        jac=lambda x: hessian @ x - 1,
+        hess=lambda x: hessian,
+        linear_solver="kaczmarz",
+        maxtime=0.2,
+    )
+    assert result.status == 1 and "maxtime" in result.message
+    assert 0 < result.inner_iterations < 100_000
+
+
 def test_callbacks():
     seen = []
     result = sketch_newton(
