@@ -10,9 +10,9 @@ from scipy.optimize import OptimizeResult
 from scipy.sparse import issparse
 
 from . import _backend
-from ._admm_data import refuse_beyond_memory
 from ._arguments import choice, integer, numbers, real, refuse_overflow
 from ._glm import native_matrix
+from ._memory import refuse_beyond_memory
 from ._problem import RandomSource, draw_key
 from ._sketch import KINDS
 

@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from . import _backend
-from ._admm_data import refuse_beyond_memory
 from ._arguments import choice, integer, numbers
 from ._glm import native_matrix
+from ._memory import refuse_beyond_memory
 from ._problem import Array, RandomSource, draw_key
 
 KINDS = ("sjlt", "countsketch", "srht", "gaussian", "uniform", "leverage", "less")

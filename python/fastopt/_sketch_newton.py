@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult, OptimizeWarning
 
 from . import _backend, distributed
-from ._admm_data import refuse_beyond_memory
 from ._arguments import choice, flag, integer, numbers, real, short
 from ._callback import RAISED, RETURNED_TRUE, wrap_callback
 from ._glm import GLM
+from ._memory import refuse_beyond_memory
 from ._newton_problem import Functions, Objective, Place, read_equalities, refuse_bounds
 from ._problem import Array, RandomSource, draw_key, read_start
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fastopt import _admm_data, _admm_gates, _admm_run, admm_relu, admm_relu_path
+from fastopt import _admm_data, _admm_gates, _admm_run, _memory, admm_relu, admm_relu_path
 from fastopt._admm_run import Engine
 
 
@@ -212,8 +212,8 @@ def test_memory_of_a_container(tmp_path):
     (tmp_path / "memory.max").write_text("1000\n")
     (tmp_path / "memory.current").write_text("900\n")
     (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 300\n")
-    assert _admm_data._container_memory(str(tmp_path)) == 400
+    assert _memory._container_memory(str(tmp_path)) == 400
     (tmp_path / "memory.max").write_text("max\n")
-    assert _admm_data._container_memory(str(tmp_path)) == 2**62
-    assert _admm_data._container_memory(str(tmp_path / "none")) == 2**62
-    assert 0 < _admm_data.available_memory() < 2**62
+    assert _memory._container_memory(str(tmp_path)) == 2**62
+    assert _memory._container_memory(str(tmp_path / "none")) == 2**62
+    assert 0 < _memory.available_memory() < 2**62
