@@ -185,7 +185,7 @@ TEST_CASE_TEMPLATE("bytes of weights and the consensus", T, double, float) {
             w.fetch();
             expect({"gibbs"}, names);
             steps.weighted_mean(x.data(), batch ? rows.data() : nullptr, count, w.data(),
-                                mean.data());
+                                Shares(nullptr), mean.data());
             expect({"weighted_sums", "divide_sums"}, names);
         }
 }
