@@ -333,6 +333,9 @@ def draw_key(rng: RandomSource, seed: RandomSource) -> Key:
         words: Iterable[int] = source.randint(0, 2**32, size=2, dtype=np.uint32)
     else:
         try:
+            # NumPy recurses for ever into a np.matrix, whose rows are matrices.
+            if isinstance(source, (np.ndarray, list, tuple)):
+                source = np.asarray(source)
             generator = np.random.default_rng(source)
         except (TypeError, ValueError) as error:
             raise ValueError(

@@ -234,6 +234,19 @@ def test_integers_beyond_64_bits(number):
 # ---- invariants --------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_a_matrix_as_rng_is_read_as_the_array_that_it_is():
+    """numpy.random.default_rng crashes on one."""
+
+    def run(rng):
+        return cbo(rosen, [(-2, 2)] * 2, rng=rng, maxiter=3).x
+
+    for seed in (np.matrix([[1, 2]]), [np.matrix([[1, 2]])], np.array([1, 2])):
+        np.testing.assert_array_equal(run(seed), run([1, 2]))
+    with pytest.raises(ValueError, match=r"rng must be a non-negative int"):
+        run(np.matrix([[0.5, 2]]))
+
+
 @pytest.mark.parametrize("dynamics", ["anisotropic", "isotropic", "memory", "hopping"])
 @pytest.mark.parametrize("constant", [-4.0, 1024.0])
 def test_a_constant_added_to_f_changes_no_iterate(dynamics, constant):
