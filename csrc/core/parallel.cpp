@@ -29,7 +29,7 @@ struct Job {
     std::atomic<index_t> next{0};
     std::mutex mutex;
     std::condition_variable left;
-    int inside = 0;
+    std::atomic<int> inside{0}; // changed under the mutex
     std::exception_ptr error;
 
     bool enter() {
@@ -62,6 +62,15 @@ struct Job {
     }
 };
 
+// Waits for what another thread will do within microseconds, or a little longer: falling asleep and
+// being woken costs as much again, and every step of a solver has several such waits.
+template <class Ready> void wait_briefly(Ready ready) {
+    constexpr auto patience = std::chrono::microseconds(50);
+    const auto start = std::chrono::steady_clock::now();
+    while (!ready() && std::chrono::steady_clock::now() - start < patience)
+        std::this_thread::yield(); // to whoever needs the core more
+}
+
 class Pool {
   public:
     void offer(const std::shared_ptr<Job>& job, int helpers) {
@@ -72,6 +81,7 @@ class Pool {
         } catch (const std::system_error&) { // no more threads to be had: fewer will do
         }
         for (int i = 0; i < helpers; ++i) offers_.push_back(job);
+        offered_ = !offers_.empty();
         wake_.notify_all();
     }
 
@@ -79,17 +89,20 @@ class Pool {
         const std::lock_guard<std::mutex> lock(mutex_);
         for (auto it = offers_.begin(); it != offers_.end();)
             it = *it == job ? offers_.erase(it) : it + 1;
+        offered_ = !offers_.empty();
     }
 
   private:
     void serve() {
         for (;;) {
             std::shared_ptr<Job> job;
+            wait_briefly([this] { return offered_.load(); });
             {
                 std::unique_lock<std::mutex> lock(mutex_);
                 wake_.wait(lock, [this] { return !offers_.empty(); });
                 job = std::move(offers_.front());
                 offers_.pop_front();
+                offered_ = !offers_.empty();
             }
             if (!job->enter()) continue;
             job->work(nullptr);
@@ -100,6 +113,7 @@ class Pool {
     std::mutex mutex_;
     std::condition_variable wake_;
     std::deque<std::shared_ptr<Job>> offers_;
+    std::atomic<bool> offered_{false}; // whether there are any
     int n_workers_ = 0;
 };
 
@@ -157,6 +171,7 @@ void parallel_for(index_t n_blocks, int threads, const std::function<void(index_
     p.offer(job, helpers);
     job->work(poll);
     p.withdraw(job);
+    wait_briefly([&] { return job->inside == 0; });
     std::unique_lock<std::mutex> lock(job->mutex);
     while (!job->left.wait_for(lock, std::chrono::milliseconds(50),
                                [&] { return job->inside == 0; })) {
