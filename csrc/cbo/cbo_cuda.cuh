@@ -336,7 +336,7 @@ struct EffectiveSize {
     }
 };
 
-// One block; goes over e once for each alpha that it tries, about 15 times.
+// One block; goes over e once for each alpha that it tries, about 5 times.
 // Bytes: reads 8 n; writes 8.
 __global__ void choose_alpha(const double* __restrict__ e, index_t n, double least, double alpha,
                              double target, double* __restrict__ report) {

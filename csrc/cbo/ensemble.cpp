@@ -102,7 +102,7 @@ Ensemble<T>::Ensemble(const CboProblem<T>& problem, const CboOptions& options)
     ess_ = value_or(options.ess, default_ess(options));
     memory_drift_ = value_or(options.memory_drift, drift_);
     memory_diffusion_ = value_or(options.memory_diffusion, 0.0);
-    alpha_ = options.alpha < 0 ? 1.0 : options.alpha;
+    alpha_ = options.alpha < 0 ? 0.0 : options.alpha; // 0: to be chosen
 
     const bool gathers = options.batch_size > 0 || integral || problem.gradient != nullptr ||
                          !problem.objective->preserves_points();
@@ -342,8 +342,8 @@ template <class T> void Ensemble<T>::consensus(index_t k) {
         alpha_ = options_.alpha_schedule[std::min<std::size_t>(static_cast<std::size_t>(k),
                                                                options_.alpha_schedule.size() - 1)];
     else if (options_.alpha < 0)
-        alpha_ =
-            steps_.choose_alpha(e_.data(), n, energy_min_, alpha_, ess_ * static_cast<double>(n));
+        alpha_ = steps_.choose_alpha(e_.data(), n, energy_min_, alpha_ > 0 ? alpha_ : 1 / mean,
+                                     ess_ * static_cast<double>(n));
     steps_.gibbs(e_.data(), n, alpha_, energy_min_, w_.data());
 
     c_before_ = c_;

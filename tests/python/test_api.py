@@ -477,10 +477,33 @@ def test_alpha_in_its_forms():
     assert math.isinf(run(alpha=math.inf).history["alpha"][0])
 
 
-def test_ess_weights_do_not_depend_on_the_scale_of_the_objective():
+@pytest.mark.parametrize("scale", [1024.0, 1e-12, 3.7e9])
+def test_ess_weights_do_not_depend_on_the_scale_of_the_objective(scale):
     one = cbo(rosen, BOX, **{**QUICK, "polish": False, "tol": 0})
-    scaled = cbo(lambda x: 1024 * rosen(x) + 0.0, BOX, **{**QUICK, "polish": False, "tol": 0})
-    assert np.abs(one.x - scaled.x).max() < 1e-2
+    scaled = cbo(lambda x: scale * rosen(x), BOX, **{**QUICK, "polish": False, "tol": 0})
+    assert np.abs(one.x - scaled.x).max() < 1e-10
+
+
+@pytest.mark.parametrize("ess", [0.02, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("nit", [1, 2, 40])
+def test_alpha_gives_the_effective_sample_size_asked_for(ess, nit):
+    options = {**QUICK, "polish": False, "tol": 0, "maxiter": nit, "n_particles": 300}
+    result = cbo(rosen, BOX, ess=ess, record_history=True, **options)
+    energies = result.population_energies - result.population_energies.min()
+    weights = np.exp(-result.history["alpha"][-1] * energies)
+    size = weights.sum() ** 2 / (weights**2).sum()
+    assert size == pytest.approx(ess * 300, rel=1.001e-3)
+
+
+@pytest.mark.parametrize("ess", [0.02, 1.0])
+def test_an_effective_sample_size_that_no_alpha_gives(ess):
+    def mostly_infinite(x):
+        return float(x @ x) if x[0] > BOX[0][1] - 0.1 else math.inf
+
+    for func in (lambda x: 5.0, mostly_infinite):
+        result = cbo(func, BOX, ess=ess, record_history=True, **{**QUICK, "polish": False})
+        assert np.isfinite(result.x).all()
+        assert (np.array(result.history["alpha"]) > 0).all()
 
 
 def test_truncation_bounds_the_noise():
