@@ -8,16 +8,15 @@
 #include <memory>
 #include <new>
 #include <random>
-#include <string>
 #include <vector>
 
-#include "core/error.hpp"
 #include "core/vmath.hpp"
 #include "sketch_newton/glm.hpp"
 #include "sketch_newton/kkt_solvers.hpp"
 #include "sketch_newton/newton.hpp"
 
 #include "cuda_emu.hpp"
+#include "failing_calls.hpp"
 
 using namespace fastopt;
 
@@ -304,30 +303,10 @@ class Model final : public NewtonFunctions {
 
 TEST_CASE("sketch_newton: every failing call gives an exception, no leak, the next solve works") {
     for (const LinearSolver solver : {LinearSolver::sketch_pcg, LinearSolver::ldl}) {
-        const long start = cuda_emu_calls(), released = cuda_emu_releases();
-        const NewtonResult whole = Model(solver).solve();
-        const long calls = cuda_emu_calls() - start, releases = cuda_emu_releases() - released;
-        REQUIRE(calls > 100);
+        const NewtonResult whole = fail_every_call(
+            100, 16, [solver] { return Model(solver).solve(); },
+            [](const NewtonResult& a, const NewtonResult& b) { return a.x == b.x; });
         CHECK(whole.nit == 2);
-        CHECK(cuda_emu_live() == 0);
-        long quiet = 0;
-        for (long n = 1; n <= calls; ++n) {
-            cuda_emu_fail_call(n);
-            try {
-                const NewtonResult result = Model(solver).solve();
-                CHECK(result.x == whole.x);
-                ++quiet;
-            } catch (const BackendError& error) {
-                const std::string words = error.what();
-                const bool clear = words.find("failed") != std::string::npos ||
-                                   words.find("needs a CUDA device") != std::string::npos;
-                CHECK(clear);
-            }
-            cuda_emu_fail_call(0);
-            CHECK(cuda_emu_live() == 0);
-            if (n % 16 == 0) CHECK(Model(solver).solve().x == whole.x);
-        }
-        CHECK(quiet == releases);
     }
 }
 
