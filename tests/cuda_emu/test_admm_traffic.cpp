@@ -19,7 +19,8 @@ namespace {
 constexpr unsigned cone_threads = 128; // a block of the cones' kernels has as many, others 256
 
 struct Total {
-    index_t read = 0, written = 0, waits = 0;
+    bytes::Moved moved;
+    index_t waits = 0;
 };
 
 template <class T>
@@ -42,8 +43,7 @@ Total run(const admm_cases::Shape& s, bool cone, index_t memory, index_t maxiter
     t.waits = cuda_emu_waits() - waits;
     for (const CudaEmuTraffic& one : cuda_emu_traffic())
         if (one.threads != cone_threads)
-            t.read += static_cast<index_t>(one.read),
-                t.written += static_cast<index_t>(one.written);
+            t.moved += {static_cast<index_t>(one.read), static_cast<index_t>(one.written)};
     return t;
 }
 
@@ -68,17 +68,14 @@ TEST_CASE_TEMPLATE("bytes of an iteration, as docs/cuda.md adds them up", T, dou
             names["g"] = blocks(names["B"] * s.d, 256), names["q"] = blocks(names["B"], 256);
             names["k"] = blocks(names["B"] * s.d, 16);
             REQUIRE(names["g"] == 1); // one block: nothing to fold
-            index_t read = 0, written = 0;
-            for (const bytes::ReadsWrites& row : table) {
-                read += bytes::Formula(row.reads, names).value();
-                written += bytes::Formula(row.writes, names).value();
-            }
+            const bytes::Moved stated = bytes::total(table, names);
             // The signature reads the active rows of the blocks that are not 0.
             const index_t active = cone ? names["B"] * 8 * (1 + s.d) : 0;
             INFO("n ", s.n, ", cone ", cone);
-            CHECK(after.written - before.written == written);
-            CHECK(after.read - before.read >= read);
-            CHECK(after.read - before.read <= read + active);
+            const index_t read = after.moved.read - before.moved.read;
+            CHECK(after.moved.written - before.moved.written == stated.written);
+            CHECK(read >= stated.read);
+            CHECK(read <= stated.read + active);
             CHECK(after.waits - before.waits == 5);
         }
 }
