@@ -58,7 +58,7 @@ struct LossGradient {
             t[i] = s * (soft ? p[i] - a.y[i] : loss_slope(a.kind(), z[i], a.y[i], a.parameter));
     }
 };
-// Less of what follows the first output whose t is outside its interval.
+// Outputs behind one whose t is outside its interval are not read.
 // Bytes: reads 8 (n weighted + 2 c counting); writes 0.
 struct LossConjugate {
     LossArguments loss;

@@ -249,6 +249,14 @@ TEST_CASE("what has no descent step is told apart as on the CPU") {
     dependent.j[0] = std::numeric_limits<double>::quiet_NaN();
     CHECK(ldl.factor(dependent.system, false) == Shape::not_finite);
 
+    Problem flat(60, 4, 0, Rest::scalar, false); // a column of zeros, and R = 0: a ridge holds P
+    for (index_t i = 0; i < 60; ++i) flat.a[i * 4 + 3] = 0;
+    flat.q.scalar = 0, flat.q.a.place(flat.options.queue);
+    const GramCurvature without(flat.q, 1);
+    flat.system.w = &without;
+    SketchPcg of_flat(flat.options);
+    CHECK(of_flat.factor(flat.system, false) == Shape::right);
+
     Problem bent(60, 4, 0, Rest::scalar, false); // R = -100 I
     bent.q.scalar = -100;
     const GramCurvature negative(bent.q, 1);
