@@ -76,14 +76,16 @@ class Formula {
 };
 
 struct Moved {
-    index_t read = 0, written = 0;
-    Moved& operator+=(const Moved& o) { return read += o.read, written += o.written, *this; }
+    index_t read = 0, written = 0, works = 0; // works: kernels, copies, fills, calls of libraries
+    Moved& operator+=(const Moved& o) {
+        return read += o.read, written += o.written, works += o.works, *this;
+    }
 };
 
 struct ReadsWrites {
     std::string reads, writes;
     Moved of(const Names& names) const {
-        return {Formula(reads, names).value(), Formula(writes, names).value()};
+        return {Formula(reads, names).value(), Formula(writes, names).value(), 0};
     }
 };
 

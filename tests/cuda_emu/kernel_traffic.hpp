@@ -68,7 +68,7 @@ inline bool has_type(const std::string& mangled, const std::string& type) {
 inline Moved sum_of(const std::vector<CudaEmuTraffic>& done) {
     Moved sum;
     for (const CudaEmuTraffic& one : done)
-        sum += {static_cast<index_t>(one.read), static_cast<index_t>(one.written)};
+        sum += {static_cast<index_t>(one.read), static_cast<index_t>(one.written), 1};
     return sum;
 }
 
@@ -97,8 +97,7 @@ class KernelTraffic {
             const Kernel& kernel = kernels[i];
             INFO(kernel.name, ", launch ", i, ", ", std::string(done[i].kernel));
             const Stated& stated = find(kernel.name);
-            const Moved moved{static_cast<index_t>(done[i].read),
-                              static_cast<index_t>(done[i].written)};
+            const Moved moved = sum_of({done[i]});
             const Moved least = with_runner(kernel, stated, stated.least);
             if (stated.functor) CHECK(has_type(done[i].kernel, kernel.name));
             if (exactly || stated.most.reads.empty()) {
