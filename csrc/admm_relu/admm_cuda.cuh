@@ -1,8 +1,13 @@
 // Device kernels of admm_relu: what admm_functors.inl says for one number, spread over threads, and
 // sums, which are in a fixed order of their own, so that a run repeats its bits; they agree with
 // the CPU's within rounding. Loops stride over the grid. More kernels are in design_cuda.cuh,
-// loss_cuda.cuh, cone_cuda.cuh and paper_cuda.cuh. T: the iterates' type; n samples, d columns, P
-// gates, c outputs, B blocks. "Reads" and "writes" count numbers of one item.
+// loss_cuda.cuh, cone_cuda.cuh and paper_cuda.cuh. T: the iterates' type, and its bytes; n samples,
+// d columns, P gates, c outputs, B blocks of w numbers.
+//
+// "Bytes" of `count` items counts each byte of device memory once, as caches that hold the rest
+// would; conditions are 1 or 0. What `reduce` writes comes on top. Where they depend on the data in
+// more than what the names say, they are the least, and "At most" follows.
+// tests/cuda_emu/test_admm_kernel_traffic.cpp counts the bytes of every kernel.
 #pragma once
 
 #include "backend/launch.cuh"
@@ -33,12 +38,14 @@ __device__ inline double warp_length(const double* a, index_t n) {
     return vsqrt(warp_reduce(sum, Plus()));
 }
 
+// Bytes: reads 16 count; writes 0.
 struct Product {
     const double* x;
     const double* y;
     FASTOPT_HD double operator()(index_t i) const { return x[i] * y[i]; }
 };
-template <class T> struct WeightedProduct { // of two segments
+// Of two segments. Bytes: reads 2 T count; writes 0.
+template <class T> struct WeightedProduct {
     index_t n1;
     double w1, w2;
     const T* x;
@@ -47,6 +54,7 @@ template <class T> struct WeightedProduct { // of two segments
         return (i < n1 ? w1 : w2) * (static_cast<double>(x[i]) * static_cast<double>(y[i]));
     }
 };
+// Bytes: reads (24 + T) count; writes 0.
 template <class T> struct SquaredDistances {
     const double* state;
     const double* x;
@@ -58,11 +66,13 @@ template <class T> struct SquaredDistances {
         return {at * at, a * a, b * b, c * c};
     }
 };
+// Bytes: reads 8 count; writes 0.
 struct Value {
     const double* x;
     FASTOPT_HD double operator()(index_t i) const { return x[i]; }
 };
-struct BlockLength { // ||v_b||: a thread a block, w numbers in order
+// ||v_b||: a thread a block, its numbers in order. Bytes: reads 8 B w; writes 0.
+struct BlockLength {
     index_t w;
     const double* v;
     FASTOPT_HD double operator()(index_t b) const {
@@ -71,12 +81,14 @@ struct BlockLength { // ||v_b||: a thread a block, w numbers in order
         return vsqrt(sum);
     }
 };
+// Bytes: reads 8 B w; writes 8 B.
 struct SetBlockLength {
     BlockLength length;
     double* norm;
     FASTOPT_HD void operator()(index_t b) const { norm[b] = length(b); }
 };
-struct Shrink { // reads and writes one number, reads a norm
+// Bytes: reads 8 (B w + B); writes 8 B w.
+struct Shrink {
     index_t w;
     double level;
     const double* norm;
@@ -86,7 +98,9 @@ struct Shrink { // reads and writes one number, reads a norm
         to[i] = from[i] * shrink_factor(norm[i / w], level);
     }
 };
-struct BlockHash { // of a block longer than the level, with its active rows; else 0
+// Of a block longer than the level, with its active rows; else 0. `longer` blocks with cones have
+// `active` rows. Bytes: reads 8 (B + longer + active); writes 0.
+struct BlockHash {
     index_t d;
     double level;
     const double* norm;
@@ -101,8 +115,8 @@ struct BlockHash { // of a block longer than the level, with its active rows; el
     }
 };
 
-// Parts of <a, row_j> and <row_j, b>, each row cut into `parts` pieces, a block a piece. Reads
-// 3 n T a row, writes a Four a piece.
+// Parts of <a, row_j> and <row_j, b>, each row of n numbers cut into `parts` pieces, a block a
+// piece. Bytes: reads T n (count + 2); writes 32 count parts.
 template <class T>
 __global__ void __launch_bounds__(block_size)
     row_products(const T* __restrict__ rows, index_t count, index_t n1, index_t n, index_t parts,
@@ -120,7 +134,8 @@ __global__ void __launch_bounds__(block_size)
         if (thread() == 0) out[piece] = sum;
     }
 }
-struct FoldPieces { // pieces of a row in order, into the first
+// Pieces of a row in order, into the first. Bytes: reads 32 count parts; writes 32 count.
+struct FoldPieces {
     index_t parts;
     Four* pieces;
     __device__ void operator()(index_t j) const {
@@ -130,7 +145,8 @@ struct FoldPieces { // pieces of a row in order, into the first
     }
 };
 
-template <class T> struct SubtractRows { // reads count + 1 numbers, writes one
+// `count` rows of n numbers. Bytes: reads T n (count + 1) + 8 count; writes T n.
+template <class T> struct SubtractRows {
     index_t count, n;
     const double* gamma;
     const T* rows;

@@ -1,35 +1,41 @@
 // The mathematics of admm_relu's loops, one number at a time, for every backend. Included inside a
 // namespace, after core/vmath.hpp, by admm_steps.cpp (CPU) and by admm_steps.cu. Scalars are
-// doubles, so that the structs, which are arguments of kernels, have no gaps.
+// doubles, so that the structs, which are arguments of kernels, have no gaps. "Bytes" of `count`
+// items, as in admm_cuda.cuh.
 
-template <class A, class B> struct Convert { // to = from
+// to = from, numbers of `from` and `to` bytes. Bytes: reads from count; writes to count.
+template <class A, class B> struct Convert {
     const A* from;
     B* to;
     FASTOPT_HD void operator()(index_t i) const { to[i] = static_cast<B>(from[i]); }
 };
 
-template <class T> struct Subtract { // out = a - b
+// out = a - b. Bytes: reads 2 T count; writes T count.
+template <class T> struct Subtract {
     const T* a;
     const T* b;
     T* out;
     FASTOPT_HD void operator()(index_t i) const { out[i] = a[i] - b[i]; }
 };
 
-template <class T> struct Add { // out = a + b
+// out = a + b. Bytes: reads 2 T count; writes T count.
+template <class T> struct Add {
     const T* a;
     const T* b;
     T* out;
     FASTOPT_HD void operator()(index_t i) const { out[i] = a[i] + b[i]; }
 };
 
-struct Scale { // out = s x
+// out = s x. Bytes: reads 8 count; writes 8 count.
+struct Scale {
     double s;
     const double* x;
     double* out;
     FASTOPT_HD void operator()(index_t i) const { out[i] = s * x[i]; }
 };
 
-struct ScaledDifference { // out = s (a - b)
+// out = s (a - b). Bytes: reads 16 count; writes 8 count.
+struct ScaledDifference {
     double s;
     const double* a;
     const double* b;
@@ -37,14 +43,16 @@ struct ScaledDifference { // out = s (a - b)
     FASTOPT_HD void operator()(index_t i) const { out[i] = s * (a[i] - b[i]); }
 };
 
-template <class T> struct Reflect { // out = 2 x - r
+// out = 2 x - r. Bytes: reads 16 count; writes T count.
+template <class T> struct Reflect {
     const double* x;
     const double* r;
     T* out;
     FASTOPT_HD void operator()(index_t i) const { out[i] = static_cast<T>(2 * x[i] - r[i]); }
 };
 
-template <class T> struct Relax { // rn = r + factor (u - x)
+// rn = r + factor (u - x). Bytes: reads (2 T + 8) count; writes T count.
+template <class T> struct Relax {
     double factor;
     const T* r;
     const T* u;
@@ -55,14 +63,16 @@ template <class T> struct Relax { // rn = r + factor (u - x)
     }
 };
 
-struct GradientStep { // g = x - g / rho
+// g = x - g / rho. Bytes: reads 16 count; writes 8 count.
+struct GradientStep {
     double rho;
     const double* x;
     double* g;
     FASTOPT_HD void operator()(index_t i) const { g[i] = x[i] - g[i] / rho; }
 };
 
-template <class T> struct AddMultiplier { // r = f + t / rho
+// r = f + t / rho. Bytes: reads 16 count; writes T count.
+template <class T> struct AddMultiplier {
     double rho;
     const double* f;
     const double* t;
@@ -70,7 +80,8 @@ template <class T> struct AddMultiplier { // r = f + t / rho
     FASTOPT_HD void operator()(index_t i) const { r[i] = static_cast<T>(f[i] + t[i] / rho); }
 };
 
-struct Between { // out = a + t (b - a)
+// out = a + t (b - a). Bytes: reads 16 count; writes 8 count.
+struct Between {
     double t;
     const double* a;
     const double* b;
@@ -78,7 +89,8 @@ struct Between { // out = a + t (b - a)
     FASTOPT_HD void operator()(index_t i) const { out[i] = a[i] + t * (b[i] - a[i]); }
 };
 
-template <class T> struct Rescale { // r = x + (rn - x) / factor
+// r = x + (rn - x) / factor. Bytes: reads (8 + T) count; writes T count.
+template <class T> struct Rescale {
     double factor;
     const double* x;
     const T* rn;
@@ -88,14 +100,17 @@ template <class T> struct Rescale { // r = x + (rn - x) / factor
     }
 };
 
-template <class T> struct AddScaled { // e += s x
+// e += s x. Bytes: reads 2 T count; writes T count.
+template <class T> struct AddScaled {
     double s;
     const T* x;
     T* e;
     FASTOPT_HD void operator()(index_t i) const { e[i] += static_cast<T>(s) * x[i]; }
 };
 
-template <class T> struct StepHalves { // u_1 = a_1 + s g, u_2 = a_2 - s g
+// u_1 = a_1 + s g, and where there are `two` halves u_2 = a_2 - s g.
+// Bytes: reads T count (2 + two); writes T count (1 + two).
+template <class T> struct StepHalves {
     double s;
     index_t half, signs;
     const T* a;
@@ -108,7 +123,9 @@ template <class T> struct StepHalves { // u_1 = a_1 + s g, u_2 = a_2 - s g
     }
 };
 
-template <class T> struct JoinHalves { // u_1, u_2 = (a_1 + a_2 +- delta) / 2, or delta
+// u_1, u_2 = (a_1 + a_2 +- delta) / 2; where there are not `two` halves, delta.
+// Bytes: reads T count (1 + 2 two); writes T count (1 + two).
+template <class T> struct JoinHalves {
     index_t half, signs;
     const T* a;
     const T* delta;
@@ -124,7 +141,8 @@ template <class T> struct JoinHalves { // u_1, u_2 = (a_1 + a_2 +- delta) / 2, o
     }
 };
 
-template <class T> struct NextDifferences { // Anderson: g and rn step on, their differences stay
+// Anderson: g and rn step on, their differences stay. Bytes: reads 4 T count; writes 4 T count.
+template <class T> struct NextDifferences {
     const T* rn;
     T* last_rn;
     T* last_g;

@@ -1,4 +1,5 @@
-// Device kernels of the cones and of Newton's step on their faces: a warp a block.
+// Device kernels of the cones and of Newton's step on their faces: a warp a block. The B blocks
+// have A active rows in all, the sum of whose squares is Q, and G gates among them.
 #pragma once
 
 #include "admm_relu/admm_cuda.cuh"
@@ -14,7 +15,8 @@ constexpr double cancellation = 0.1;
 constexpr index_t many_columns = 60; // rows enter the active set several at a time
 constexpr int cone_threads = 128;
 
-struct UnitColumns { // x_kj = X_jk / ||X_j||: a thread a row, 2 d numbers read, d written
+// x_kj = X_jk / ||X_j||: a thread a row. Bytes: reads 8 n d; writes 8 n d.
+struct UnitColumns {
     index_t n, d;
     const double* from;
     double* x;
@@ -293,8 +295,9 @@ struct ConeWarp {
 };
 
 // The projections' first step: from the last active sets. ||v|| >= ||Proj_K||, as mu >= 0; blocks
-// at or below the level are 0. Reads 2 d (|S| + 1) + |S|^2 / 2 numbers a block, writes 2 d and more
-// where a row leaves.
+// at or below the level are 0. The least is where no row leaves.
+// Bytes: reads 8 (B (2 d + 1) + A (d + 3)) + 4 (A + Q); writes 8 (B (d + 1) + 4 A).
+// At most: reads 8 (B (2 d + 1) + A (2 d + 5)); writes 8 (B (d + 2) + A (2 d + 5)).
 __global__ void __launch_bounds__(cone_threads, 1) warm_cones(ConeArguments a) {
     for (index_t k = warp_number(); k < a.count; k += warps()) {
         ConeWarp cone(a, k);
@@ -303,7 +306,12 @@ __global__ void __launch_bounds__(cone_threads, 1) warm_cones(ConeArguments a) {
     }
 }
 
-// The others' second step, given xv = X v. Reads n numbers twice a block that stays as it is.
+// The others' second step, given xv = X v. `left` blocks are not 0, of G gates, but `zeroed` of
+// them by rounding only; they have room for `most` candidates each. The least is where no row is
+// violated.
+// Bytes: reads 8 (B + left (n + 2 d) + G n); writes 8 (left + zeroed d).
+// At most: reads 8 (B + left (n + 2 d d + 8 d + 2 most + 2) + G n + n d); writes 8 left (n + 2 d d
+// + 7 d + 2 most + 2).
 __global__ void __launch_bounds__(cone_threads, 1) refine_cones(ConeArguments a) {
     for (index_t k = warp_number(); k < a.count; k += warps()) {
         if (a.norm[k] == 0) continue; // the same for the whole warp
@@ -314,8 +322,8 @@ __global__ void __launch_bounds__(cone_threads, 1) refine_cones(ConeArguments a)
     }
 }
 
-// max_j -(E_i X v)_j / (||x_j|| ||v||) of each block, at least 0. Reads d n + n + d numbers a
-// block.
+// max_j -(E_i X v)_j / (||x_j|| ||v||) of each block, at least 0.
+// Bytes: reads 8 (n d + G n + B d); writes 8 B.
 __global__ void __launch_bounds__(cone_threads, 1) cone_violations(ConeArguments a) {
     for (index_t k = warp_number(); k < a.count; k += warps()) {
         const ConeWarp cone(a, k);
@@ -333,7 +341,7 @@ __global__ void __launch_bounds__(cone_threads, 1) cone_violations(ConeArguments
 // ---- Newton on the active face -----------------------------------------------------------------
 
 // The active blocks of one output, and the columns of the reduced system that belong to each: for
-// kernels, without gaps.
+// kernels, without gaps. In what follows m columns belong to `active` blocks of G gates.
 struct FaceArguments {
     index_t n, d, w, p, c, m, active; // w: width of a block; m: columns; active: blocks
     const index_t* owner;             // of a column: its active block
@@ -351,7 +359,8 @@ struct FaceArguments {
 };
 
 // A basis of each face {v : N_S v = 0}: unit vectors, the farthest from the span first,
-// orthogonalised; a warp a block. Reads and writes about 4 d^2 (d - |S|) numbers a block.
+// orthogonalised; a warp a block, which runs over its numbers 4 (d - |S|) times.
+// Bytes: reads 8 active (d d + 2 d + 2); writes 8 (m d + active (2 d - 1)).
 __global__ void __launch_bounds__(cone_threads, 1)
     face_bases(FaceArguments a, const index_t* __restrict__ counts, const double* __restrict__ q,
                double* left_of, double* c_of) {
@@ -404,14 +413,16 @@ __global__ void __launch_bounds__(cone_threads, 1)
         }
     }
 }
-struct UnitBases { // without cones: writes one number
+// Without cones. Bytes: reads 8 (m + active); writes 8 m w.
+struct UnitBases {
     FaceArguments a;
     FASTOPT_HD void operator()(index_t at) const {
         const index_t column = at / a.w, l = at - column * a.w;
         a.basis[at] = l == column - a.first[a.owner[column]] ? 1.0 : 0.0;
     }
 };
-struct FaceCoordinates { // t = Z'v: reads 2 w numbers, writes one
+// t = Z'v. Bytes: reads 8 (m w + m + active w + active); writes 8 m.
+struct FaceCoordinates {
     FaceArguments a;
     const double* v;
     FASTOPT_HD void operator()(index_t column) const {
@@ -422,7 +433,8 @@ struct FaceCoordinates { // t = Z'v: reads 2 w numbers, writes one
         a.t[column] = sum;
     }
 };
-struct SingleColumns { // f = the columns of X that are active: reads and writes one number
+// f = the columns of X that are active. Bytes: reads 8 (n G + 2 m + active); writes 8 n m.
+struct SingleColumns {
     FaceArguments a;
     const double* x;
     FASTOPT_HD void operator()(index_t at) const {
@@ -430,7 +442,9 @@ struct SingleColumns { // f = the columns of X that are active: reads and writes
         a.f[at] = x[r * a.d + a.gate_of(a.block_of(column))] * a.basis[column];
     }
 };
-struct GateFace { // f = +-D_i f: reads 2, writes one
+// f = +-D_i f; `gated` unless gates are always open.
+// Bytes: reads 8 (n m + gated n G + m + active); writes 8 n m.
+struct GateFace {
     FaceArguments a;
     const double* gates; // null: single columns, always open
     FASTOPT_HD void operator()(index_t at) const {
@@ -439,21 +453,26 @@ struct GateFace { // f = +-D_i f: reads 2, writes one
         a.f[at] *= gates ? sign * gates[a.gate_of(b) * a.n + r] : sign;
     }
 };
-struct RootFace { // f = sqrt(L'') f: reads 2, writes one
+// f = sqrt(L'') f. Bytes: reads 8 n (m + 1); writes 8 n m.
+struct RootFace {
     FaceArguments a;
     const double* h;
     FASTOPT_HD void operator()(index_t at) const { a.f[at] *= vsqrt(h[at / a.m]); }
 };
-struct Diagonal { // reads one number
+// Bytes: reads 8 m; writes 0.
+struct Diagonal {
     index_t m;
     const double* a;
     FASTOPT_HD double operator()(index_t i) const { return a[i * m + i]; }
 };
-struct AddNorms { // beta (I - t t'/|t|^2) / |t|, the gradient beta t / |t|, and a shift
+// beta (I - t t'/|t|^2) / |t|, the gradient beta t / |t|, and a shift; the blocks of columns have
+// `pairs` numbers in the lower triangle.
+// Bytes: reads 8 (3 active + 3 m + pairs); writes 8 (m + pairs).
+struct AddNorms {
     FaceArguments a;
     double beta, shift;
     const double* norm;
-    FASTOPT_HD void operator()(index_t i) const { // reads and writes up to w numbers
+    FASTOPT_HD void operator()(index_t i) const {
         const double length = norm[a.block_of(i)], ti = a.t[i] / length;
         a.step[i] -= beta * ti;
         for (index_t j = a.first[a.owner[i]]; j <= i; ++j)
@@ -462,7 +481,8 @@ struct AddNorms { // beta (I - t t'/|t|^2) / |t|, the gradient beta t / |t|, and
                 (i == j ? shift : 0.0);
     }
 };
-struct MoveBlocks { // next += Z step: reads up to 2 w + 1, writes one
+// next += Z step. Bytes: reads 8 (active w + 2 active + 1 + m w + m); writes 8 active w.
+struct MoveBlocks {
     FaceArguments a;
     double* next;
     FASTOPT_HD void operator()(index_t at) const {

@@ -9,7 +9,7 @@ namespace gpu {
 constexpr int gate_lanes = block_size / warp_size;
 
 // z_kj = sum_i D_ij from_(k P + i)j: a block 32 columns, its warps share the gates, whose partial
-// sums are added in order. Reads 2 c P n T, writes c n.
+// sums are added in order. Bytes: reads T P n (1 + c); writes T c n.
 template <class T>
 __global__ void __launch_bounds__(block_size)
     gated_sum(const T* __restrict__ gates, const T* __restrict__ from, index_t n, index_t p,
@@ -32,7 +32,8 @@ __global__ void __launch_bounds__(block_size)
         __syncthreads();
     }
 }
-template <class T> struct Gated { // out_(k P + i)j = D_ij q_kj: reads 2, writes 1
+// out_(k P + i)j = D_ij q_kj. Bytes: reads T n (P + c); writes T c P n.
+template <class T> struct Gated {
     index_t n, p;
     const T* gates;
     const T* q;
@@ -42,19 +43,22 @@ template <class T> struct Gated { // out_(k P + i)j = D_ij q_kj: reads 2, writes
         out[at] = gates[r % p * n + j] * q[r / p * n + j];
     }
 };
-template <class T> struct TimesColumn { // out_kj = x_j z_kj: reads 2, writes 1
+// out_kj = x_j z_kj. Bytes: reads T n (1 + c); writes T c n.
+template <class T> struct TimesColumn {
     index_t n;
     const T* x;
     const T* z;
     T* out;
     FASTOPT_HD void operator()(index_t at) const { out[at] = x[at % n] * z[at]; }
 };
-template <class T> struct Times { // a *= b: reads 2, writes 1
+// a *= b. Bytes: reads 2 T count; writes T count.
+template <class T> struct Times {
     T* a;
     const T* b;
     FASTOPT_HD void operator()(index_t i) const { a[i] = a[i] * b[i]; }
 };
-template <class T> struct GatedColumns { // rows of F from row `first` on: reads 2, writes 1
+// n rows of F from row `first` on. Bytes: reads T n (d + P); writes T n P d.
+template <class T> struct GatedColumns {
     index_t first, n, d, p;
     const T* x;
     const T* gates;
@@ -64,7 +68,9 @@ template <class T> struct GatedColumns { // rows of F from row `first` on: reads
         out[at] = gates[g * n + first + r] * x[(first + r) * d + column - g * d];
     }
 };
-template <class T> struct ShiftedGram { // lower triangle of I + s H: reads 1/2, writes 1/2
+// The lower triangle of I + s H, of order s and with `below` = s (s - 1) / 2 numbers below the
+// diagonal. Bytes: reads T (below + s); writes T (below + s).
+template <class T> struct ShiftedGram {
     double s;
     index_t n;
     const T* h;
@@ -74,7 +80,8 @@ template <class T> struct ShiftedGram { // lower triangle of I + s H: reads 1/2,
         if (j <= i) a[at] = static_cast<T>(s) * h[at] + (i == j ? T(1) : T(0));
     }
 };
-template <class T> struct MirrorLower { // the upper triangle: reads 1/2, writes 1/2
+// The upper triangle. Bytes: reads T below; writes T below.
+template <class T> struct MirrorLower {
     index_t n;
     T* a;
     FASTOPT_HD void operator()(index_t at) const {

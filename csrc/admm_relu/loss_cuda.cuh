@@ -1,4 +1,5 @@
-// What loss_functors.inl says for one sample, for kernels: a thread a sample.
+// What loss_functors.inl says for one sample, for kernels: a thread a sample. `counting` samples
+// have weights above 0; `weighted` and `soft`(max) are 1 or 0.
 #pragma once
 
 #include "admm_relu/admm_cuda.cuh"
@@ -27,7 +28,8 @@ struct LossArguments {
     FASTOPT_HD double weight(index_t j) const { return weights ? weights[j] : 1.0; }
     FASTOPT_HD double* row(int k, index_t j) const { return scratch + k * c * n + j; }
 };
-struct LossValue { // reads 2 c + 1 numbers a sample
+// Bytes: reads 8 n (2 c + weighted + soft c); writes 8 n soft c.
+struct LossValue {
     LossArguments loss;
     const double* z;
     FASTOPT_HD double operator()(index_t j) const {
@@ -41,7 +43,8 @@ struct LossValue { // reads 2 c + 1 numbers a sample
         return a.weight(j) * l;
     }
 };
-struct LossGradient { // reads 2 c + 1, writes c numbers a sample
+// Bytes: reads 8 n (2 c + weighted + soft c); writes 8 n (c + soft c).
+struct LossGradient {
     LossArguments loss;
     const double* z;
     double* t;
@@ -55,7 +58,9 @@ struct LossGradient { // reads 2 c + 1, writes c numbers a sample
             t[i] = s * (soft ? p[i] - a.y[i] : loss_slope(a.kind(), z[i], a.y[i], a.parameter));
     }
 };
-struct LossConjugate { // reads 2 c + 1 numbers a sample
+// Outputs behind one whose t is outside its interval are not read.
+// Bytes: reads 8 (n weighted + 2 c counting); writes 0.
+struct LossConjugate {
     LossArguments loss;
     const double* t;
     FASTOPT_HD double operator()(index_t j) const {
@@ -66,7 +71,9 @@ struct LossConjugate { // reads 2 c + 1 numbers a sample
         return l == HUGE_VAL ? l : s * l;
     }
 };
-template <class T> struct LossProx { // reads 2 c + 1, writes c numbers a sample
+// Softmax needs less where a sample is at its minimum already.
+// Bytes: reads T c n + 8 (n weighted + c counting (1 + 5 soft)); writes T c n + 40 c counting soft.
+template <class T> struct LossProx {
     LossArguments loss;
     double rho;
     const T* r;
@@ -89,7 +96,8 @@ template <class T> struct LossProx { // reads 2 c + 1, writes c numbers a sample
         }
     }
 };
-struct LossCurvature { // reads 3, writes 1
+// Bytes: reads 8 n (weighted + 2 c); writes 8 n c.
+struct LossCurvature {
     LossArguments loss;
     const double* z;
     double* h;

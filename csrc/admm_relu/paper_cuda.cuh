@@ -1,5 +1,4 @@
-// Device kernels of the published splitting. T: the iterates' type; B blocks of d numbers, n
-// samples.
+// Device kernels of the published splitting. B blocks of d numbers.
 #pragma once
 
 #include "admm_relu/admm_cuda.cuh"
@@ -10,8 +9,8 @@ namespace gpu {
 #include "admm_relu/paper_functors.inl"
 
 // v = shrink(u + lambda), lambda += u - v, and the parts of ||u - v||^2, ||v||^2, ||v - last v||^2
-// and ||lambda||^2: a warp a block. Reads u, v, lambda (2 lambda more from the cache), writes v and
-// lambda.
+// and ||lambda||^2: a warp a block.
+// Bytes: reads (T + 16) B d; writes 16 B d + 32 parts.
 template <class T>
 __global__ void __launch_bounds__(block_size)
     paper_shrink(index_t count, index_t d, double level, const T* __restrict__ u, double* v,
@@ -39,7 +38,8 @@ __global__ void __launch_bounds__(block_size)
     if (thread() == 0) part[block()] = sum;
 }
 
-template <class T> struct PaperConeTerms { // reads 3 numbers, writes 2
+// Bytes: reads T n (P + 2 B); writes 2 T n B.
+template <class T> struct PaperConeTerms {
     PaperConeRow<T> row;
     __device__ Four operator()(index_t at) const {
         Four sum = {};
@@ -48,32 +48,38 @@ template <class T> struct PaperConeTerms { // reads 3 numbers, writes 2
         return sum;
     }
 };
-template <class T> struct PaperSquares { // of the two parts of q: reads one number
+// Of the two parts of q. Bytes: reads T count; writes 0.
+template <class T> struct PaperSquares {
     const T* q;
     __device__ Four operator()(index_t at) const {
         const double x = static_cast<double>(q[at]), square = x * x;
         return {x > 0 ? square : 0.0, x > 0 ? 0.0 : square, 0, 0};
     }
 };
-template <class T> struct PaperRescaleEach { // reads 2 numbers, writes 2
+// The least is where no number of q is negative.
+// Bytes: reads T n (P + B); writes T n B. At most: reads T n (P + B); writes 2 T n B.
+template <class T> struct PaperRescaleEach {
     PaperRescale<T> rescale;
     FASTOPT_HD void operator()(index_t at) const {
         const index_t b = at / rescale.n;
         rescale(b, at - b * rescale.n);
     }
 };
-template <class T> struct AddToDiagonal { // reads and writes one number
+// Bytes: reads T d; writes T d.
+template <class T> struct AddToDiagonal {
     double shift;
     index_t d;
     T* a;
     FASTOPT_HD void operator()(index_t i) const { a[i * d + i] += static_cast<T>(shift); }
 };
-template <class T> struct Identity { // writes one number
+// Bytes: reads 0; writes T d d.
+template <class T> struct Identity {
     index_t d;
     T* a;
     FASTOPT_HD void operator()(index_t at) const { a[at] = at / d == at % d ? T(1) : T(0); }
 };
-struct ReluSum { // z_kj = sum of +-(X v_b)_+ over the blocks of output k: reads B / c, writes one
+// z_kj = sum of +-(X v_b)_+ over the blocks of output k. Bytes: reads 8 B n; writes 8 c n.
+struct ReluSum {
     index_t n, p, c, signs;
     const double* pre;
     double* z;

@@ -1,6 +1,7 @@
 // The mathematics of the published splitting, for every backend: included inside a namespace.
 
-template <class T> struct PaperRightHandSide { // a = rv (v - lambda) + rs G'|q|
+// a = rv (v - lambda) + rs G'|q|. Bytes: reads (16 + T) count; writes T count.
+template <class T> struct PaperRightHandSide {
     double rv, rs;
     const double* v;
     const double* lambda;

@@ -71,7 +71,8 @@ __device__ inline index_t stride() { return blocks() * threads(); }
 __device__ inline index_t warp_number() { return first_item() / warp_size; }
 __device__ inline index_t warps() { return stride() / warp_size; }
 
-// f(i) for i < n: reads and writes what the functor says.
+// f(i) for i < n; `r` and `w` bytes are what the functor says of all items.
+// Bytes: reads r; writes w.
 template <class F> __global__ void __launch_bounds__(block_size) each(index_t n, F f) {
     FASTOPT_NOT_UNROLLED
     for (index_t i = first_item(); i < n; i += stride()) f(i);

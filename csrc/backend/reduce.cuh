@@ -41,7 +41,8 @@ template <class V, class Op> __device__ V block_reduce(V value, V* shared, Op op
     return result;
 }
 
-// part_b = op over the f(i) of block b: reads what the functor reads, writes one V a block.
+// part_b = op over the f(i) of block b; `r` and `w` bytes are what the functor says of all items, V
+// the bytes of a part. Bytes: reads r; writes w + V blocks.
 template <class V, class Op, class F>
 __global__ void __launch_bounds__(block_size) reduce_parts(index_t n, F f, V* __restrict__ part) {
     V value = {};
@@ -50,7 +51,7 @@ __global__ void __launch_bounds__(block_size) reduce_parts(index_t n, F f, V* __
     if (thread() == 0) part[block()] = value;
 }
 
-// part_0 = op over n parts: one block. Reads n V, writes one.
+// part_0 = op over n parts, those of `blocks`: one block. Bytes: reads V blocks; writes V.
 template <class V, class Op> __global__ void fold_parts(index_t n, V* part) {
     V value = {};
     for (index_t i = thread(); i < n; i += threads()) value = Op()(value, part[i]);

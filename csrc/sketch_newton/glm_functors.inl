@@ -24,6 +24,7 @@ template <Family family> FASTOPT_HD GlmLoss glm_loss(double z, double y) {
 }
 
 // c s_i loss of sample i; z_i and w_i become those of its derivatives.
+// Bytes: reads 8 count (2 + weighted); writes 16 count.
 template <Family family> struct WeighedLoss {
     double factor;
     const double* y;

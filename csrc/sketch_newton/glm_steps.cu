@@ -1,6 +1,6 @@
 // The pass over the data of a generalised linear model on a CUDA device: A is read twice, by a
 // product with x and by one with the losses' slopes; two numbers a row are read and written between
-// them. One wait, for the sum and A'r.
+// them. Two waits: for x, and for the sum and A'r.
 #include <algorithm>
 
 #include "backend/cuda_queue.cuh"

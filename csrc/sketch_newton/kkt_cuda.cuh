@@ -1,6 +1,10 @@
 // Device kernels of sketch_newton's linear solvers: what they do to one number, for
 // backend/cuda_queue.cuh's `apply` and `reduce`, which say the order of sums. n variables, m
-// constraints, rows of A; all numbers are double. "Reads" and "writes" count numbers of one item.
+// constraints, N rows of A; all numbers are double.
+//
+// "Bytes" of `count` items counts each byte of device memory once, as caches that hold the rest
+// would; `lower` = n (n + 1) / 2; `diagonal` and other conditions are 1 or 0. What `reduce` writes
+// comes on top. tests/cuda_emu/test_kkt_traffic.cpp counts the bytes of every kernel.
 #pragma once
 
 #include "backend/launch.cuh"
@@ -12,24 +16,28 @@ namespace gpu {
 
 // ---- vectors -----------------------------------------------------------------------------------
 
-struct TimesEach { // reads 2, writes 1
+// x *= s. Bytes: reads 16 count; writes 8 count.
+struct TimesEach {
     const double* s;
     double* x;
     __device__ void operator()(index_t i) const { x[i] *= s[i]; }
 };
-struct AddTimes { // d += s x: reads 3, writes 1
+// d += s x. Bytes: reads 24 count; writes 8 count.
+struct AddTimes {
     const double* s;
     const double* x;
     double* d;
     __device__ void operator()(index_t i) const { d[i] += s[i] * x[i]; }
 };
-struct Add { // x += factor y: reads 2, writes 1
+// x += factor y. Bytes: reads 16 count; writes 8 count.
+struct Add {
     double factor;
     const double* y;
     double* x;
     __device__ void operator()(index_t i) const { x[i] += factor * y[i]; }
 };
-struct InnerProduct { // reads 2
+// Of two arrays, or of one that is not `distinct`. Bytes: reads 8 count (1 + distinct); writes 0.
+struct InnerProduct {
     const double* x;
     const double* y;
     __device__ double operator()(index_t i) const { return x[i] * y[i]; }
@@ -37,12 +45,13 @@ struct InnerProduct { // reads 2
 
 // ---- A' diag(w) A + R --------------------------------------------------------------------------
 
-struct RootsOfWeights { // reads 1, writes 1
+// Bytes: reads 8 N; writes 8 N.
+struct RootsOfWeights {
     const double* w;
     double* root;
     __device__ void operator()(index_t i) const { root[i] = vsqrt(vabs(w[i])); }
 };
-// Rows of A times w, or times its root: reads 2, writes 1.
+// Rows of A times w, or times its root. Bytes: reads 8 N (n + 1); writes 8 N n.
 struct WeighedRows {
     index_t n, roots;
     const double* w;
@@ -53,7 +62,7 @@ struct WeighedRows {
         out[at] = (roots ? vsqrt(by) : by) * a[at];
     }
 };
-// out += R v for an R that is not dense: reads 3, writes 1.
+// out += R v for an R that is not dense. Bytes: reads 8 n (2 + diagonal); writes 8 n.
 struct AddRest {
     double scalar;
     const double* diagonal; // or nullptr
@@ -63,7 +72,8 @@ struct AddRest {
         out[i] += (diagonal ? diagonal[i] : scalar) * v[i];
     }
 };
-// W (n x n) from its lower triangle without R: reads 2 and writes 2 in the lower triangle.
+// W (n x n) from its lower triangle without R.
+// Bytes: reads 8 (lower (1 + dense) + diagonal n); writes 8 n n.
 struct AddRestAndMirror {
     index_t n;
     double scalar;
@@ -84,12 +94,13 @@ struct AddRestAndMirror {
 
 // ---- conjugate gradients -----------------------------------------------------------------------
 
-struct DiagonalEntry { // reads 1
+// Bytes: reads 8 n; writes 0.
+struct DiagonalEntry {
     index_t n;
     const double* a;
     __device__ double operator()(index_t i) const { return a[i * n + i]; }
 };
-// P from G in the lower triangle: reads 2 (3 with a dense R), writes 1.
+// P from G in the lower triangle. Bytes: reads 8 (lower (1 + dense) + n + 1); writes 8 lower.
 struct SketchedGram {
     index_t n;
     const double* trace;    // of G
@@ -106,24 +117,29 @@ struct SketchedGram {
         p[at] = x;
     }
 };
-struct IdentityMatrix { // writes 1
+// Bytes: reads 0; writes 8 n n.
+struct IdentityMatrix {
     index_t n;
     double* a;
     __device__ void operator()(index_t at) const { a[at] = at / n == at % n ? 1.0 : 0.0; }
 };
-struct Transposed { // of an m x n matrix: reads 1, writes 1
+// Of an m x n matrix. Bytes: reads 8 m n; writes 8 m n.
+struct Transposed {
     index_t m, n;
     const double* from;
     double* to;
     __device__ void operator()(index_t at) const { to[at % n * m + at / n] = from[at]; }
 };
-struct Direction { // p = z + beta p, whatever p was where beta = 0: reads 2, writes 1
+// p = z + beta p, whatever p was where beta = 0 (`restart`).
+// Bytes: reads 8 count (2 - restart); writes 8 count.
+struct Direction {
     double beta;
     const double* z;
     double* p;
     __device__ void operator()(index_t i) const { p[i] = beta == 0 ? z[i] : z[i] + beta * p[i]; }
 };
-// d += alpha p and, for the first n, rest -= alpha kd: reads 4, writes 2.
+// d += alpha p and, for the first n, rest -= alpha kd.
+// Bytes: reads 8 (2 (n + m) + 2 n + 1); writes 8 (2 n + m).
 struct StepAlong {
     index_t n;
     double rz;
@@ -141,7 +157,7 @@ struct StepAlong {
 
 // ---- L D L' ------------------------------------------------------------------------------------
 
-// K (n + m)^2: reads 1, writes 1.
+// K (n + m)^2. Bytes: reads 8 (n n + m n); writes 8 (n + m) (n + m).
 struct KktMatrix {
     index_t n, m;
     double dw, dc;
@@ -160,7 +176,8 @@ struct KktMatrix {
         k[at] = x;
     }
 };
-// The largest |entry| of each row, infinity where one is no number: a warp a row. Reads the matrix.
+// The largest |entry| of each row, infinity where one is no number: a warp a row.
+// Bytes: reads 8 size size; writes 8 size.
 __global__ void __launch_bounds__(block_size)
     row_largest(const double* __restrict__ a, index_t size, double* __restrict__ largest) {
     for (index_t i = warp_number(); i < size; i += warps()) {
@@ -173,13 +190,15 @@ __global__ void __launch_bounds__(block_size)
         if (thread() % warp_size == 0) largest[i] = most;
     }
 }
-struct ScaleBoth { // rows and columns: reads 3, writes 1
+// Rows and columns. Bytes: reads 8 (size size + size); writes 8 size size.
+struct ScaleBoth {
     index_t size;
     const double* s;
     double* a;
     __device__ void operator()(index_t at) const { a[at] *= s[at / size] * s[at % size]; }
 };
-struct BlocksOfD { // out: the diagonal, and what stands left of it. Reads 2, writes 2
+// The diagonal, and what stands left of it. Bytes: reads 8 (2 size - 1); writes 16 size.
+struct BlocksOfD {
     index_t size;
     const double* a;
     double* out;
@@ -188,12 +207,14 @@ struct BlocksOfD { // out: the diagonal, and what stands left of it. Reads 2, wr
         out[size + i] = i > 0 ? a[i * size + i - 1] : 0.0;
     }
 };
-struct Widened { // reads 1, writes 1
+// Bytes: reads 4 count; writes 8 count.
+struct Widened {
     const int* from;
     std::int64_t* to;
     __device__ void operator()(index_t i) const { to[i] = from[i]; }
 };
-// rest = -r - K d, where kd holds K d without its diagonal shifts: reads 3, writes 1.
+// rest = -r - K d, where kd holds K d without its diagonal shifts.
+// Bytes: reads 24 count; writes 8 count.
 struct KktResidual {
     index_t n;
     double dw, dc;

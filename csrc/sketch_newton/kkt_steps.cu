@@ -89,7 +89,7 @@ void PcgSteps::sketch_gram(const Gram& q, const SketchOptions& o) {
     syrk<double>(*queue_, n, o.size, 1.0, sa.data(), n, 0.0, gram_.data(), n);
 }
 
-// p_ = L^-1. One wait, for the success of the factorisation.
+// p_ = L^-1. Two waits: for the diagonal, and for the success of the factorisation.
 bool PcgSteps::factor_gram(const Gram& q, double dw, const std::vector<double>& diagonal) {
     const index_t n = q.a.cols;
     resize(p_, queue_, n * n), resize(diagonal_, queue_, n);

@@ -1,7 +1,11 @@
 // Device kernels of the sketches. S A is gathered: the entries of S are sorted by rows once per
 // draw, with integers only, and every number of S A is a sum of one thread over the rows of A in
 // ascending order, as on the CPU: the same bits, without atomic operations. (The Gaussian sketch is
-// a matrix product, which agrees within rounding.) n rows of A, d columns; T: their type.
+// a matrix product, which agrees within rounding.) n rows of A, d columns of T bytes each, m rows
+// of S A.
+//
+// "Bytes" counts each byte of device memory once, as caches that hold the rest would; `scaled` is 1
+// where the rows have a scale, else 0. tests/cuda_emu/test_sketch_traffic.cpp counts them.
 #pragma once
 
 #include "backend/launch.cuh"
@@ -26,7 +30,7 @@ struct PhiloxBlock {
     }
 };
 
-// fill_words(out, 0, count): writes four words.
+// fill_words(out, 0, count), four an item. Bytes: reads 0; writes 4 count.
 struct Words {
     PhiloxBlock draw;
     index_t count;
@@ -44,8 +48,8 @@ template <class T> FASTOPT_HD constexpr index_t normals_of_block() {
     return sizeof(T) == 8 ? 2 : 4;
 }
 
-// Rows of a Gaussian S: elements first .. end - 1 of it, times unit scale_i. Writes two doubles or
-// four floats.
+// Rows of a Gaussian S, its elements first .. end - 1, times unit scale_i: an item two doubles or
+// four floats. Bytes: reads scaled T n; writes T part n.
 template <class T> struct GaussianRows {
     PhiloxBlock draw;
     index_t n, first, end;
@@ -94,15 +98,16 @@ struct SparseEntries {
         }
     }
 };
-// Reads a word of each column, and reads and writes a counter.
+// Counters that are `hit` are no more than all of them, or than the entries of S.
+// Bytes: reads 4 n s + 8 hit; writes 8 hit.
 struct CountEntries {
     SparseEntries all;
     __device__ void operator()(index_t at) const {
         all.visit(at, [](index_t, index_t, std::uint32_t, index_t& count) { ++count; });
     }
 };
-// Counters become those of the pieces before; total_r is the length of a row. Reads and writes one
-// number a piece.
+// Counters become those of the pieces before; total_r is the length of a row.
+// Bytes: reads 8 pieces m; writes 8 pieces m + 8 m.
 struct SumPieces {
     index_t size, pieces;
     index_t* counts;
@@ -118,7 +123,7 @@ struct SumPieces {
     }
 };
 // start_r = the sum of total_q, q < r; start_size that of all: one block. `dynamic_shared` holds a
-// number a thread. Reads total twice, writes start.
+// number a thread. Bytes: reads 8 m; writes 8 m + 8.
 __global__ void __launch_bounds__(block_size)
     row_starts(const index_t* __restrict__ total, index_t size, index_t* __restrict__ start) {
     index_t* sums = dynamic_shared<index_t>();
@@ -136,7 +141,8 @@ __global__ void __launch_bounds__(block_size)
     }
     if (first < size && end == size) start[size] = before;
 }
-// entry: 2 i + (1 where the sign is negative). As CountEntries, and writes a number a column.
+// entry: 2 i + (1 where the sign is negative). `filled` rows of S have entries.
+// Bytes: reads 4 n s + 8 hit + 8 filled; writes 8 hit + 8 n s.
 struct PlaceEntries {
     SparseEntries all;
     const index_t* start;
@@ -147,7 +153,8 @@ struct PlaceEntries {
         });
     }
 };
-// One number of S diag(scale) A: reads the row's entries, a scale and a number of A for each.
+// One number of S diag(scale) A. A is asked for s times.
+// Bytes: reads T (n d + scaled n) + 8 (n s + m + 1); writes T m d.
 template <class T> struct SparseGather {
     index_t d;
     double unit;
@@ -170,7 +177,8 @@ template <class T> struct SparseGather {
 
 // ---- SRHT --------------------------------------------------------------------------------------
 
-// x (length x d) = +-unit diag(scale) A, zeros below: reads a number of A, a scale and a sign.
+// x (length x d) = +-unit diag(scale) A, zeros below; a word has the signs of 32 rows.
+// Bytes: reads T (n d + scaled n) + 4 words; writes T length d.
 template <class T> struct SignedRows {
     index_t n, d;
     double unit;
@@ -188,7 +196,8 @@ template <class T> struct SignedRows {
         x[at] = (sign[i / 32] >> (i % 32) & 1u ? -size : size) * a[at];
     }
 };
-// `levels` levels of the Hadamard transform, from distance h on: reads and writes 2^levels numbers.
+// `levels` levels of the Hadamard transform, from distance h on: an item 2^levels numbers.
+// Bytes: reads T length d; writes T length d.
 template <class T, int levels> struct Butterflies {
     index_t h, d;
     T* x;
@@ -208,7 +217,7 @@ template <class T, int levels> struct Butterflies {
         for (int r = 0; r < count; ++r) first[r * h * d] = v[r];
     }
 };
-// Rows of x: reads and writes a number.
+// Rows of x, `kept` of them different. Bytes: reads 8 m + T kept d; writes T m d.
 template <class T> struct KeptRows {
     index_t d;
     const index_t* kept;
@@ -222,7 +231,8 @@ template <class T> struct KeptRows {
 
 // ---- row sampling ------------------------------------------------------------------------------
 
-// One number of S diag(scale) A: reads `mixed` numbers of A.
+// One number of S diag(scale) A, which mixes `mixed` rows of A, `drawn` different ones in all.
+// Bytes: reads 16 m mixed + T drawn (d + scaled); writes T m d.
 template <class T> struct SampledRows {
     index_t d, mixed;
     const index_t* row;

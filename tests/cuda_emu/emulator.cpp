@@ -600,7 +600,7 @@ int enqueue_kernel(CUstream_st* stream, const Shape& s, Work thread) {
     enqueue(stream, [s, kernel = std::move(thread)] {
         ++device().launches;
         processor().run(s, kernel);
-        end_of_work(s.block[0] * s.block[1] * s.block[2]);
+        end_of_work(s.block[0] * s.block[1] * s.block[2], s.kernel);
     });
     return cudaSuccess;
 }
@@ -839,7 +839,10 @@ cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t 
     CUDA_EMU_CALL();
     if (bytes == 0) return cudaSuccess;
     require_device(p, bytes, "cudaMemsetAsync");
-    enqueue(stream, [=] { std::memset(p, value, bytes); });
+    enqueue(stream, [=] {
+        std::memset(p, value, bytes);
+        touch(p, bytes, true), end_of_work();
+    });
     return cudaSuccess;
 }
 

@@ -82,6 +82,15 @@ template <class T> void touch_matrix(const T* p, int rows, int cols, int ld, boo
         touch(p + j * ld, static_cast<std::size_t>(rows) * sizeof(T), writes);
 }
 
+template <class T>
+void touch_triangle(const T* p, cublasFillMode_t uplo, int n, int ld, bool writes) {
+    for (int j = 0; j < n; ++j) {
+        const bool lower = uplo == CUBLAS_FILL_MODE_LOWER;
+        touch_matrix(p + std::ptrdiff_t{ld} * j + (lower ? j : 0), lower ? n - j : j + 1, 1, ld,
+                     writes);
+    }
+}
+
 CBLAS_TRANSPOSE op(cublasOperation_t o) { return o == CUBLAS_OP_T ? CblasTrans : CblasNoTrans; }
 CBLAS_UPLO half(cublasFillMode_t u) {
     return u == CUBLAS_FILL_MODE_LOWER ? CblasLower : CblasUpper;
@@ -129,6 +138,9 @@ long cuda_emu_flops() { return products; }
             return CUBLAS_STATUS_INVALID_VALUE;                                                    \
         enqueue(handle->stream, [=, f = *alpha, g = *beta] {                                       \
             scipy_cblas_##l##gemv(CblasColMajor, op(o), m, n, f, a, lda, x, 1, g, y, 1);           \
+            touch_matrix(a, m, n, lda, false), touch_matrix(x, t ? m : n, 1, t ? m : n, false);    \
+            if (g != T(0)) touch_matrix(y, t ? n : m, 1, t ? n : m, false);                        \
+            touch_matrix(y, t ? n : m, 1, t ? n : m, true), end_of_work();                         \
         });                                                                                        \
         return CUBLAS_STATUS_SUCCESS;                                                              \
     }                                                                                              \
@@ -144,6 +156,9 @@ long cuda_emu_flops() { return products; }
             return CUBLAS_STATUS_INVALID_VALUE;                                                    \
         enqueue(handle->stream, [=, x = *alpha, y = *beta] {                                       \
             scipy_cblas_##l##syrk(CblasColMajor, half(uplo), op(o), n, k, x, a, lda, y, c, ldc);   \
+            touch_matrix(a, t ? k : n, t ? n : k, lda, false);                                     \
+            if (y != T(0)) touch_triangle(c, uplo, n, ldc, false);                                 \
+            touch_triangle(c, uplo, n, ldc, true), end_of_work();                                  \
         });                                                                                        \
         return CUBLAS_STATUS_SUCCESS;                                                              \
     }                                                                                              \
@@ -162,6 +177,8 @@ long cuda_emu_flops() { return products; }
             scipy_cblas_##l##trsm(CblasColMajor, left ? CblasLeft : CblasRight, half(uplo), op(o), \
                                   diagonal == CUBLAS_DIAG_UNIT ? CblasUnit : CblasNonUnit, m, n,   \
                                   x, a, lda, b, ldb);                                              \
+            touch_triangle(a, uplo, order, lda, false);                                            \
+            touch_matrix(b, m, n, ldb, false), touch_matrix(b, m, n, ldb, true), end_of_work();    \
         });                                                                                        \
         return CUBLAS_STATUS_SUCCESS;                                                              \
     }                                                                                              \
@@ -182,6 +199,8 @@ long cuda_emu_flops() { return products; }
         require_device(info, sizeof(int), "cusolver potrf, info");                                 \
         enqueue(handle->stream, [=] {                                                              \
             *info = scipy_LAPACKE_##l##potrf(LAPACK_COL_MAJOR, letter(uplo), n, a, lda);           \
+            touch_triangle(a, uplo, n, lda, false), touch_triangle(a, uplo, n, lda, true);         \
+            touch(info, sizeof *info, true), end_of_work();                                        \
         });                                                                                        \
         return CUSOLVER_STATUS_SUCCESS;                                                            \
     }                                                                                              \
@@ -202,6 +221,8 @@ long cuda_emu_flops() { return products; }
         require_device(info, sizeof(int), "cusolver potri, info");                                 \
         enqueue(handle->stream, [=] {                                                              \
             *info = scipy_LAPACKE_##l##potri(LAPACK_COL_MAJOR, letter(uplo), n, a, lda);           \
+            touch_triangle(a, uplo, n, lda, false), touch_triangle(a, uplo, n, lda, true);         \
+            touch(info, sizeof *info, true), end_of_work();                                        \
         });                                                                                        \
         return CUSOLVER_STATUS_SUCCESS;                                                            \
     }                                                                                              \
@@ -216,6 +237,9 @@ long cuda_emu_flops() { return products; }
         enqueue(handle->stream, [=] {                                                              \
             *info = scipy_LAPACKE_##l##potrs(LAPACK_COL_MAJOR, letter(uplo), n, columns, a, lda,   \
                                              b, ldb);                                              \
+            touch_triangle(a, uplo, n, lda, false), touch_matrix(b, n, columns, ldb, false);       \
+            touch_matrix(b, n, columns, ldb, true), touch(info, sizeof *info, true);               \
+            end_of_work();                                                                         \
         });                                                                                        \
         return CUSOLVER_STATUS_SUCCESS;                                                            \
     }
@@ -242,6 +266,8 @@ cusolverStatus_t cusolverDnDsytrf(cusolverDnHandle_t handle, cublasFillMode_t up
     require_device(info, sizeof(int), "cusolver sytrf, info");
     enqueue(handle->stream, [=] {
         *info = scipy_LAPACKE_dsytrf(LAPACK_COL_MAJOR, letter(uplo), n, a, lda, pivots);
+        touch_triangle(a, uplo, n, lda, false), touch_triangle(a, uplo, n, lda, true);
+        touch_matrix(pivots, n, 1, n, true), touch(info, sizeof *info, true), end_of_work();
     });
     return CUSOLVER_STATUS_SUCCESS;
 }
@@ -297,6 +323,13 @@ cusolverStatus_t cusolverDnXsytrs(cusolverDnHandle_t handle, cublasFillMode_t up
                                      static_cast<int>(columns), static_cast<const double*>(a),
                                      static_cast<int>(lda), narrow.data(), static_cast<double*>(b),
                                      static_cast<int>(ldb));
+        const int order = static_cast<int>(n), width = static_cast<int>(columns);
+        double* x = static_cast<double*>(b);
+        touch_triangle(static_cast<const double*>(a), uplo, order, static_cast<int>(lda), false);
+        touch_matrix(pivots, order, 1, order, false);
+        touch_matrix(x, order, width, static_cast<int>(ldb), false);
+        touch_matrix(x, order, width, static_cast<int>(ldb), true);
+        touch(info, sizeof *info, true), end_of_work();
     });
     return CUSOLVER_STATUS_SUCCESS;
 }

@@ -405,6 +405,40 @@ FAULTS = {
         "",
     ),
     "kkt: what is no number hides": (KKT, "(x < HUGE_VAL ? x : HUGE_VAL)", "x"),
+    "kkt: D without its blocks of two": (KKT, "i > 0 ? a[i * size + i - 1] : 0.0", "0.0"),
+    "kkt: dc has the wrong sign": (KKT, "i == c ? -dc : 0.0", "i == c ? dc : 0.0"),
+    "kkt: residuals shift by dw everywhere": (KKT, "(i < n ? dw : -dc) * d[i]", "dw * d[i]"),
+    "kkt: P without its ridge": (
+        KKT,
+        "1e-14 * trace[0] / static_cast<double>(n) + diagonal[i]",
+        "diagonal[i]",
+    ),
+    "kkt: the step ignores the constraints' values": (
+        KKT_LAUNCH,
+        "if (b) gpu::apply(*queue_, m, Add{-1.0, b, y});",
+        "",
+    ),
+    "glm: curvature without the samples' weights": (
+        "sketch_newton/glm_functors.inl",
+        "w[i] = c * one.second",
+        "w[i] = factor * one.second",
+    ),
+    "gemv: rows and columns exchanged": (
+        "backend/cuda.cu",
+        "op(!transpose), narrow(n), narrow(m), &alpha, a, narrow(lda), x",
+        "op(!transpose), narrow(m), narrow(n), &alpha, a, narrow(lda), x",
+    ),
+    "gemv: y is added to twice": (
+        "backend/cuda.cu",
+        "narrow(lda), x, 1, &beta, y, 1)",
+        "narrow(lda), x, 1, &alpha, y, 1)",
+    ),
+    "sytrf: the other triangle": (
+        "backend/cuda.cu",
+        "cusolverDnDsytrf(handle, CUBLAS_FILL_MODE_UPPER",
+        "cusolverDnDsytrf(handle, CUBLAS_FILL_MODE_LOWER",
+    ),
+    "sytrs: pivots of no exchange": (KKT, "to[i] = from[i]", "to[i] = i + 1"),
     "memory leaks": (
         "backend/cuda.cu",
         "if (p) (void)cudaFreeAsync(p, queue.stream());",

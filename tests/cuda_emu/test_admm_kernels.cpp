@@ -11,6 +11,7 @@
 #include "core/error.hpp"
 
 #include "cuda_emu.hpp"
+#include "failing_calls.hpp"
 
 using namespace fastopt;
 using admm_cases::Numbers;
@@ -117,30 +118,11 @@ TEST_CASE("admm_relu: every failing call gives an exception, no leak, and the ne
         problem.options.polish = false;
         problem.warm = problem.solve(LossKind::logistic, 8, paper).weights;
         problem.options.polish = true, problem.options.gap_tol = 0.1;
-        const long start = cuda_emu_calls(), released = cuda_emu_releases();
-        const AdmmResult whole = solve();
-        const long calls = cuda_emu_calls() - start, releases = cuda_emu_releases() - released;
-        REQUIRE(calls > 100);
+        const AdmmResult whole =
+            fail_every_call(100, 16, solve, [](const AdmmResult& a, const AdmmResult& b) {
+                return a.weights == b.weights;
+            });
         CHECK((paper || whole.newton_steps > 0));
-        CHECK(cuda_emu_live() == 0);
-        long quiet = 0;
-        for (long n = 1; n <= calls; ++n) {
-            cuda_emu_fail_call(n);
-            try {
-                const AdmmResult result = solve();
-                CHECK(result.weights == whole.weights);
-                ++quiet;
-            } catch (const BackendError& error) {
-                const std::string words = error.what();
-                const bool clear = words.find("failed") != std::string::npos ||
-                                   words.find("needs a CUDA device") != std::string::npos;
-                CHECK(clear);
-            }
-            cuda_emu_fail_call(0);
-            CHECK(cuda_emu_live() == 0);
-            if (n % 16 == 0) CHECK(solve().weights == whole.weights);
-        }
-        CHECK(quiet == releases);
     }
 }
 

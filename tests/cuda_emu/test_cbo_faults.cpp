@@ -8,9 +8,8 @@
 #include <cstring>
 #include <new>
 
-#include "core/error.hpp"
-
 #include "cuda_emu.hpp"
+#include "failing_calls.hpp"
 
 using namespace fastopt;
 
@@ -44,30 +43,8 @@ TEST_CASE("every failing call gives an exception, no leak, and the next solve wo
         if (!chosen) continue;
         run.options.n_particles = 70;
         run.options.maxiter = 2;
-        const long start = cuda_emu_calls(), released = cuda_emu_releases();
-        const auto whole = runs::solve<double>(run);
-        const long calls = cuda_emu_calls() - start, releases = cuda_emu_releases() - released;
-        REQUIRE(calls > 20);
-        CHECK(cuda_emu_live() == 0);
-        long quiet = 0;
-        for (long n = 1; n <= calls; ++n) {
-            cuda_emu_fail_call(n);
-            try {
-                const auto result = runs::solve<double>(run);
-                CHECK(same_run(result, whole));
-                ++quiet;
-            } catch (const BackendError& error) {
-                const std::string words = error.what();
-                const bool clear = words.find("failed") != std::string::npos ||
-                                   words.find("needs a CUDA device") != std::string::npos;
-                CHECK(clear);
-            }
-            cuda_emu_fail_call(0);
-            CHECK(cuda_emu_live() == 0);
-            CHECK(same_run(runs::solve<double>(run), whole));
-        }
         CAPTURE(run.name);
-        CHECK(quiet == releases);
+        fail_every_call(20, 1, [&] { return runs::solve<double>(run); }, same_run<double>);
     }
 }
 

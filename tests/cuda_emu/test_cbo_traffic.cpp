@@ -3,38 +3,27 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "backend/queue.hpp"
-#include "byte_formulas.hpp"
 #include "cbo/cbo.hpp"
 #include "cbo/cbo_steps.hpp"
 #include "cbo/native_objective.hpp"
 #include "cuda_emu.hpp"
+#include "kernel_traffic.hpp"
 
 using namespace fastopt;
 using bytes::Names;
 
 namespace {
 
-std::set<std::string> counted; // kernels
-
-// The kernels that have run since the last call are these, and moved what they state.
+bytes::KernelTraffic& traffic() {
+    static bytes::KernelTraffic t({"cbo/cbo_cuda.cuh"});
+    return t;
+}
 void expect(const std::vector<std::string>& kernels, const Names& names) {
-    static const auto stated = bytes::of_kernels(FASTOPT_SOURCE "/csrc/cbo/cbo_cuda.cuh");
-    std::vector<CudaEmuTraffic> done; // without products, which cuBLAS does
-    for (const CudaEmuTraffic& one : cuda_emu_traffic())
-        if (one.threads) done.push_back(one);
-    REQUIRE(done.size() == kernels.size());
-    for (std::size_t i = 0; i < kernels.size(); ++i) {
-        INFO(kernels[i]);
-        const bytes::ReadsWrites& formula = stated.at(kernels[i]);
-        CHECK(done[i].read == bytes::Formula(formula.reads, names).value());
-        CHECK(done[i].written == bytes::Formula(formula.writes, names).value());
-        counted.insert(kernels[i]);
-    }
+    traffic().expect(kernels, names);
 }
 
 template <class T> Array<T> ramp(const std::shared_ptr<Queue>& q, index_t n, double from = 1) {
@@ -236,7 +225,8 @@ TEST_CASE_TEMPLATE("bytes of native objectives", T, double, float) {
 namespace {
 
 struct Total {
-    index_t read = 0, written = 0, waits = 0;
+    bytes::Moved moved;
+    index_t waits = 0;
     double fun = 0;
 };
 
@@ -253,9 +243,7 @@ template <class T> Total run(CboOptions o, index_t d, index_t maxiter) {
     Total t;
     t.fun = solve_cbo(p, o, nullptr).fun;
     t.waits = cuda_emu_waits() - waits;
-    for (const CudaEmuTraffic& kernel : cuda_emu_traffic())
-        t.read += static_cast<index_t>(kernel.read),
-            t.written += static_cast<index_t>(kernel.written);
+    t.moved = bytes::sum_of(cuda_emu_traffic());
     return t;
 }
 
@@ -277,21 +265,12 @@ TEST_CASE_TEMPLATE("bytes of an iteration, as docs/cuda.md adds them up", T, dou
                 names["isotropic"] = isotropic, names["memory"] = memory;
                 const index_t block_rows = std::max<index_t>(64, 16384 / s.d);
                 names["b"] = (s.n + 255) / 256, names["p"] = (s.n + block_rows - 1) / block_rows;
-                index_t read = 0, written = 0;
-                for (const bytes::ReadsWrites& row : table) {
-                    read += bytes::Formula(row.reads, names).value();
-                    written += bytes::Formula(row.writes, names).value();
-                }
+                const bytes::Moved stated = bytes::total(table, names);
                 INFO("n ", s.n, ", isotropic ", isotropic, ", memory ", memory);
-                CHECK(after.read - before.read == read);
-                CHECK(after.written - before.written == written);
+                CHECK(after.moved.read - before.moved.read == stated.read);
+                CHECK(after.moved.written - before.moved.written == stated.written);
                 CHECK(after.waits - before.waits == (after.fun < before.fun ? 6 : 5));
             }
 }
 
-TEST_CASE("every kernel was counted") {
-    for (const auto& kernel : bytes::of_kernels(FASTOPT_SOURCE "/csrc/cbo/cbo_cuda.cuh")) {
-        INFO(kernel.first);
-        CHECK(counted.count(kernel.first) == 1);
-    }
-}
+TEST_CASE("every kernel was counted") { traffic().every_kernel_was_counted(); }

@@ -36,10 +36,10 @@ void cuda_emu::touch(const void* p, std::size_t bytes, bool writes) {
     }
 }
 
-void cuda_emu::end_of_work(unsigned threads) {
+void cuda_emu::end_of_work(unsigned threads, const char* kernel) {
     Log& l = log();
     if (!l.counts) return;
-    l.now.threads = threads;
+    l.now.threads = threads, l.now.kernel = kernel;
     l.done.push_back(l.now);
     l.now = CudaEmuTraffic();
     l.touched.clear();

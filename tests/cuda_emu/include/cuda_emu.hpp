@@ -35,10 +35,12 @@ inline std::uint64_t cuda_emu_seeds() {
 }
 
 // How many different bytes of device memory one kernel read and wrote, which is what moves where
-// caches hold the rest; or a product of cuBLAS, or a copy on the device.
+// caches hold the rest; or a call of cuBLAS or cuSOLVER, by its operands, a copy or a fill on the
+// device.
 struct CudaEmuTraffic {
     std::size_t read = 0, written = 0;
-    unsigned threads = 0; // of a block; 0: no kernel
+    unsigned threads = 0;    // of a block; 0: no kernel
+    const char* kernel = ""; // the type of its function, mangled
 };
 // Of each since the last call; only of kernels compiled with -fsanitize=thread (traffic.cpp).
 std::vector<CudaEmuTraffic> cuda_emu_traffic();
@@ -72,9 +74,10 @@ void check_argument(const void* value, std::size_t bytes, int position);
 struct Shape {
     unsigned grid[3], block[3];
     std::size_t shared;
+    const char* kernel; // CudaEmuTraffic's
 };
 void touch(const void* p, std::size_t bytes, bool writes); // for the count of bytes
-void end_of_work(unsigned threads = 0);
+void end_of_work(unsigned threads = 0, const char* kernel = "");
 bool is_device_memory(const void* p);
 // 0 or a cudaError_t.
 int enqueue_kernel(CUstream_st* stream, const Shape& shape, std::function<void()> thread);

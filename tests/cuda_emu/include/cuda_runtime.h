@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string>
 #include <tuple>
+#include <typeinfo>
 #include <utility>
 
 #include "cuda_emu.hpp"
@@ -117,7 +118,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
         },
         values);
     const dim3 g = config->gridDim, b = config->blockDim;
-    const cuda_emu::Shape shape{{g.x, g.y, g.z}, {b.x, b.y, b.z}, config->dynamicSmemBytes};
+    const cuda_emu::Shape shape{
+        {g.x, g.y, g.z}, {b.x, b.y, b.z}, config->dynamicSmemBytes, typeid(kernel).name()};
     return static_cast<cudaError_t>(cuda_emu::enqueue_kernel(
         config->stream, shape, [kernel, values] { std::apply(kernel, values); }));
 }
