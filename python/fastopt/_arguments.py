@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import inspect
@@ -108,6 +109,14 @@ def numbers(name: str, value: Any) -> NDArray[np.float64]:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must hold real numbers, got {short(value)}.") from None
+
+
+def without_objects(values: NDArray[Any]) -> NDArray[Any]:
+    """Python's own numbers, as symbolic packages return them, as float64 where they are real."""
+    if values.dtype.kind == "O":
+        with contextlib.suppress(TypeError, ValueError):
+            return values.astype(np.float64)
+    return values
 
 
 def refuse_masked(name: str, values: object) -> None:

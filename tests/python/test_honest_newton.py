@@ -235,6 +235,27 @@ def test_columns_that_are_equal_and_rows_that_are_zero():
     assert result.rank == 1
 
 
+@pytest.mark.parametrize("kind", ["countsketch", "leverage", "uniform", "less", "sjlt", "srht",
+                                  "gaussian"])  # fmt: skip
+@pytest.mark.parametrize("seed", range(4))
+def test_columns_that_a_sketch_loses(kind, seed):
+    """Columns that stand in one row each: success with |A'r| at 4 % of |A| |r|."""
+    n = 12
+    tall = np.vstack([np.eye(n), np.zeros((388, n))])
+    spiked = np.vstack([1e8 * np.eye(n), 1e-3 * RNG.standard_normal((388, n))])
+    for A in (tall, spiked, RNG.standard_normal((n, n))):
+        b = RNG.standard_normal(len(A))
+        result = lstsq(A, b, sketch=kind, rng=seed)
+        gradient = np.linalg.norm(A.T @ (A @ result.x - b))
+        size = np.linalg.norm(A, 2)
+        stable = gradient <= 1e-10 * size * (np.linalg.norm(b) + size * np.linalg.norm(result.x))
+        assert result.success == stable
+        if kind in ("sjlt", "srht", "gaussian"):
+            assert result.success and result.rank == n
+        if not result.success:
+            assert result.status == 2 and "The sketch lost columns of A" in result.message
+
+
 @pytest.mark.parametrize("kind", ["sjlt", "srht", "gaussian", "leverage", "less"])
 def test_a_sketch_keeps_singular_values_of_any_size(kind):
     """A subspace embedding distorts all of them alike, twelve decades apart or not."""
