@@ -353,6 +353,25 @@ class Objective:
     def hessian(self, x: Array) -> Any:
         return self._hess(x)
 
+    def hidden_slope(self, x: Array) -> Array:
+        """What a step of 1e-3 sees of the gradient where all differences at x are exactly zero.
+
+        The values may be rounded more coarsely than the differences, as in single precision. Only
+        slopes whose minimum is further than the step count: f is odd there rather than even.
+        """
+        slopes = np.zeros(self._n)
+        if self._scheme not in ("2-point", "3-point") or self.gradient(x).any():
+            return slopes
+        here = self.value(x)
+        for k, step in enumerate(1e-3 * np.maximum(1.0, np.abs(x))):
+            moved = np.zeros(self._n)
+            moved[k] = step
+            up, down = self.value(x + moved), self.value(x - moved)
+            with np.errstate(all="ignore"):
+                if abs(up - down) > abs(up + down - 2 * here):  # NaN and inf are none
+                    slopes[k] = (up - down) / (2 * step)
+        return slopes
+
 
 # ---- constraints -------------------------------------------------------------------------------
 
