@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import functools
 import inspect
@@ -10,6 +9,7 @@ import math
 import operator
 import os
 from collections.abc import Callable, Collection
+from numbers import Real
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -113,9 +113,8 @@ def numbers(name: str, value: Any) -> NDArray[np.float64]:
 
 def without_objects(values: NDArray[Any]) -> NDArray[Any]:
     """Python's own numbers, as symbolic packages return them, as float64 where they are real."""
-    if values.dtype.kind == "O":
-        with contextlib.suppress(TypeError, ValueError):
-            return values.astype(np.float64)
+    if values.dtype.kind == "O" and all(isinstance(one, Real) for one in values.flat):
+        return values.astype(np.float64)
     return values
 
 
