@@ -51,6 +51,14 @@ def positive(text: str) -> int:
     return value
 
 
+def check_names(
+    parser: argparse.ArgumentParser, what: str, given: Iterable[str], known: Iterable[str]
+) -> None:
+    """Ends with what there is, if something else was asked for."""
+    if unknown := [name for name in given if name not in known]:
+        parser.error(f"no such {what}: {', '.join(unknown)}; there are {', '.join(known)}")
+
+
 def has(module: str, rows: str) -> bool:
     """Whether a peer is installed; says which rows are left out if not."""
     if importlib.util.find_spec(module) is not None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import _common as common
 from _common import Record
 
 Rows = list[list[str]]  # the header first
@@ -58,6 +60,15 @@ class Table:
             body = [[one.label, number(one.value), _wanted(one), _met(one)] for one in targets]
             parts.append(piped([header, *body]))
         return "\n\n".join(parts)
+
+
+def publish(tables: Iterable[Table], records: Iterable[Record], path: Path | None = None) -> None:
+    """Appends the records to a file, if one is given, and prints the tables that they fill."""
+    records = list(records)
+    common.write(records, path)
+    for table in tables:
+        if text := table.text(records):
+            print(text, flush=True)
 
 
 def known(targets: Iterable[Target]) -> list[Target]:
@@ -181,6 +192,16 @@ def against(column: str) -> Cell:
     def cell(record: Record, group: Sequence[Record]) -> str:
         times = ratio(record, find(group, record.row, column))
         return "" if math.isnan(times) else f"{number(times)}x"
+
+    return cell
+
+
+def rate_of(column: str) -> Cell:
+    """This record's rate as a share of that column's in the same row."""
+
+    def cell(record: Record, group: Sequence[Record]) -> str:
+        share = ratio(find(group, record.row, column), record)
+        return "" if math.isnan(share) else f"{share:.0%}"
 
     return cell
 

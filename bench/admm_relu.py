@@ -16,6 +16,7 @@ from typing import Any
 
 import _admm_tables
 import _common as common
+import _tables as tables
 import admm_peers
 import numpy as np
 from _admm_tables import LOOSE, TIGHT
@@ -410,15 +411,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tables", default=",".join(PARTS), help="some of them (default: all)")
     options = parser.parse_args(argv)
     chosen = options.tables.split(",")
-    if unknown := [name for name in chosen if name not in PARTS]:
-        parser.error(f"no such table: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    common.check_names(parser, "table", chosen, PARTS)
     print(common.machine())
     for name in chosen:
-        records = PARTS[name](options)
-        common.write(records, options.jsonl)
-        for table in TABLES:
-            if text := table.text(records):
-                print(text, flush=True)
+        tables.publish(TABLES, PARTS[name](options), options.jsonl)
     return 0
 
 

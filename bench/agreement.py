@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = measure(dim, instances, seeds)
         common.write(found, options.jsonl)
         records += found
-    print(TABLES[0].text(records))
+    tables.publish(TABLES, records)
     for one in records:
         if one.column == "fastopt.cbo" and one.extra.get("where"):
             print(f"cbo was wrong in {one.row}: {', '.join(one.extra['where'])}")

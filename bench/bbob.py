@@ -361,8 +361,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             found = measure(options, dim, group, methods)
             common.write(found, options.jsonl)
             records += found
-    for table in (*TABLES, SOLVED):
-        print(table.text(records))
+    tables.publish((*TABLES, SOLVED), records)
     return 0
 
 

@@ -425,9 +425,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         *scalars(options),
         *memory(options, with_cbx),
     ]
-    common.write(records, options.jsonl)
-    for table in TABLES:
-        print(table.text(records))
+    tables.publish(TABLES, records, options.jsonl)
     return 0
 
 

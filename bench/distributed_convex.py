@@ -205,8 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             alone = solutions[0] if alone is None else alone
             difference = max(float(np.abs(x - alone).max()) for x in solutions)
             records.append(replace(record, extra={**record.extra, "difference": difference}))
-    common.write(records, options.jsonl)
-    print(TABLES[0].text(records))
+    tables.publish(TABLES, records, options.jsonl)
     return 0
 
 

@@ -325,8 +325,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for case in QUICK if options.quick else SIZES:
         measure = measure_cbo if isinstance(case, Particles) else measure_admm
         records += measure(case, options.repeats, device)  # type: ignore[arg-type]
-    common.write(records, options.jsonl)
-    print(TABLES[0].text(records))
+    tables.publish(TABLES, records, options.jsonl)
     return 0
 
 

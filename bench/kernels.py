@@ -106,9 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     records = []
     for program in programs:
         records += records_of(run(program, repeats, options.filter, least))
-    common.write(records, options.jsonl)
     print(common.machine())
-    print(TABLES[0].text(records))
+    tables.publish(TABLES, records, options.jsonl)
     return 0
 
 

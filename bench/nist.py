@@ -131,8 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         common.write(found, options.jsonl)
         records += found
     print(common.machine())
-    for table in (*TABLES, SUMMARY):
-        print(table.text(records))
+    tables.publish((*TABLES, SUMMARY), records)
     return 0
 
 

@@ -1,14 +1,19 @@
 """Rates of this machine, one thread: what the floors of the other tables are made of.
 
-Random numbers, terms of an objective, memory, matrix products; and what one call of a user's
-objective costs in each form that cbo takes. Nanoseconds unless it says otherwise.
+Random numbers, terms of an objective, memory, matrix products; what one call of a user's objective
+costs in each form that cbo takes; and how much another Python thread does while a solver runs.
+Nanoseconds unless it says otherwise.
 
     python bench/rates.py [--quick] [--repeats N] [--jsonl FILE]
 """
 
 from __future__ import annotations
 
+import ctypes
+import hashlib
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,10 +21,10 @@ import _common as common
 import _tables as tables
 import numpy as np
 import scipy
-from _common import Outcome, Record, Subject
+from _common import Clock, Outcome, Record, Subject
 from _tables import Table
 
-from fastopt import _backend, _native, problems
+from fastopt import _backend, _native, admm_relu, cbo, lstsq, problems, sketch, sketch_newton
 
 BLOCK = 1 << 14
 
@@ -135,6 +140,70 @@ def machine_rates(o: Any) -> list[Record]:
     return records
 
 
+def ticking(solve: Callable[[float], Any], seconds: float) -> Callable[[], Outcome]:
+    """A run is solve(seconds); its steps, how often a Python thread that sleeps 1 ms wakes in it.
+
+    A thread that waited for the GIL would wake as often as the solver lets go of it: a few times.
+    """
+
+    def run() -> Outcome:
+        ticks, stop = 0, threading.Event()
+
+        def tick() -> None:
+            nonlocal ticks
+            while not stop.is_set():
+                time.sleep(0.001)
+                ticks += 1
+
+        thread = threading.Thread(target=tick)
+        clock = Clock()
+        thread.start()
+        try:
+            solve(seconds)
+        finally:
+            count, spent = ticks, clock.read()
+            stop.set()
+            thread.join()
+        return Outcome(spent, max(1, count), violation=None)
+
+    return run
+
+
+def ticks(o: Any) -> list[Record]:
+    """A Python thread beside each solver, on a core of its own where the machine has two."""
+    random = np.random.default_rng(0)
+    A = random.standard_normal((20_000, 120))
+    X, function = A[:2000, :12].copy(), problems.rastrigin(30)
+    y = np.maximum(X @ random.standard_normal((12, 5)), 0) @ random.standard_normal(5)
+    model, start = problems.GLM(A, np.sign(A[:, 0]), threads=1), np.zeros(120)
+    endless = {"tol": 0.0, "threads": 1, "rng": 1}
+    cloud = {"dynamics": "anisotropic", "n_particles": 5000, "polish": False, **endless}
+    network = {"beta_ratio": 1e-2, "gates": 40, "gap_tol": 1e-15, "maxiter": 400, "threads": 1}
+
+    def again(call: Callable[[], Any]) -> Callable[[float], None]:
+        def run(seconds: float) -> None:
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                call()
+
+        return run
+
+    solves: dict[str, Callable[[float], Any]] = {
+        "idle": time.sleep,
+        "busy, GIL free": again(lambda: hashlib.pbkdf2_hmac("sha256", b"", b"", 100_000)),
+        "asleep, GIL held": lambda s: ctypes.PyDLL(None).usleep(round(1e6 * s)),
+        "cbo": lambda s: cbo(function, function.bounds, maxfev=10**9, maxtime=s, **endless),
+        "cbo, anisotropic": lambda s: cbo(function, function.bounds, maxtime=s, **cloud),
+        "admm_relu": again(lambda: admm_relu(X, y, rng=1, **network)),
+        "sketch_newton": again(lambda: sketch_newton(model, start, linear_solver="ldl", threads=1)),
+        "lstsq": again(lambda: lstsq(A, A[:, :4], threads=1)),
+        "sketch": again(lambda: sketch(A, 2000, "gaussian", rng=1, threads=1)),
+    }
+    seconds = 0.2 if o.quick else 1.0
+    subjects = [Subject(name, ticking(solve, seconds), threads=2) for name, solve in solves.items()]
+    return common.alternate("gil", "a thread that sleeps 1 ms", subjects, o.repeats, "tick")
+
+
 def numba_rastrigin() -> Any:
     import math
 
@@ -169,17 +238,23 @@ TABLES = (
 )
 
 
+# What docs/reliability.md says of the GIL; not a table of docs/benchmarks.md.
+GIL = Table(
+    "gil",
+    "a Python thread beside a solver: us a tick, and its share of the idle rate",
+    tables.listed("", us=tables.spread(1e6), of_idle=tables.rate_of("idle")),
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     options = common.parser(__doc__.splitlines()[0]).parse_args(argv)
     print(common.machine())
     records = [
         record
-        for measure in (random_numbers, terms, objectives, machine_rates)
+        for measure in (random_numbers, terms, objectives, machine_rates, ticks)
         for record in measure(options)
     ]
-    common.write(records, options.jsonl)
-    for table in TABLES:
-        print(table.text(records))
+    tables.publish((*TABLES, GIL), records, options.jsonl)
     return 0
 
 

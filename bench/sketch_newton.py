@@ -361,17 +361,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sizes", help="of glm, as ROWSxCOLUMNS,...")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(argv)
-    if unknown := [part for part in options.parts if part not in PARTS]:
-        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    common.check_names(parser, "part", options.parts, PARTS)
     print(common.machine())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for part in options.parts or PARTS:
-            records = PARTS[part](options)
-            common.write(records, options.jsonl)
-            for table in TABLES:
-                if text := table.text(records):
-                    print(text, flush=True)
+            tables.publish(TABLES, PARTS[part](options), options.jsonl)
     return 0
 
 

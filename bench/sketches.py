@@ -162,17 +162,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = common.parser(__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (all)")
     options = parser.parse_args(argv)
-    if unknown := [part for part in options.parts if part not in PARTS]:
-        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    common.check_names(parser, "part", options.parts, PARTS)
     print(common.machine())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for part in options.parts or PARTS:
-            records = PARTS[part](options)
-            common.write(records, options.jsonl)
-            for table in TABLES:
-                if text := table.text(records):
-                    print(text, flush=True)
+            tables.publish(TABLES, PARTS[part](options), options.jsonl)
     return 0
 
 

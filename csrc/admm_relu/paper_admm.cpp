@@ -90,7 +90,8 @@ AdmmResult PaperSolver<T>::solve(double beta, const AdmmOptions& o, const double
     const auto finish = [&](Status status, index_t nit) {
         result.status = status, result.nit = nit, result.rho = rv, result.rho_cone = rs;
         evaluate(nit);
-        result.fun = fun, result.dual = rounded_bound(result.dual, fun);
+        result.fun = fun,
+        result.dual = rounded_bound(result.dual, fun, program_.loss.value(zero.data()));
         result.penalty = program_.penalty(answer.data());
         result.violation = program_.violation(answer.data());
         const double* weights = answer.fetch();

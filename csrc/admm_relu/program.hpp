@@ -122,9 +122,10 @@ struct AdmmOptions {
     index_t max_dense = 20000; // largest order of a dense system
 };
 
-// A lower bound that rounding put above the value it bounds is that value.
-inline double rounded_bound(double dual, double fun) {
-    const double slack = 1e-12 * (fun < 0 ? -fun : fun);
+// A lower bound that rounding put above the value it bounds is that value. `zero` is the value of
+// v = 0: terms of its size, times what is left of them, are what fun and dual were added from.
+inline double rounded_bound(double dual, double fun, double zero) {
+    const double slack = 1e-12 * (fun < 0 ? -fun : fun) + 1e-14 * zero;
     return dual > fun && dual - fun <= slack ? fun : dual;
 }
 

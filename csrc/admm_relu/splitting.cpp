@@ -248,7 +248,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
     AdmmSteps& steps = program_.steps;
     const index_t size = s.size, m = s.m;
     AdmmResult result;
-    double primal = unlimited, dual = unlimited;
+    double primal = unlimited, dual = unlimited, value_at_zero = 0;
 
     const auto finish = [&](Status status, index_t nit) {
         result.status = status, result.nit = nit;
@@ -257,7 +257,8 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
         const double* best = s.best.fetch();
         result.weights.assign(best, best + size);
         result.theta = s.best_theta;
-        result.fun = s.best_fun, result.dual = rounded_bound(s.best_dual, s.best_fun);
+        result.fun = s.best_fun,
+        result.dual = rounded_bound(s.best_dual, s.best_fun, value_at_zero);
         result.rho = s.rv;
         last_rv_ = s.rv, last_rz_ = s.rz, last_sets_ = std::move(s.sets);
         result.factorisations = graph.factorisations(),
@@ -276,6 +277,7 @@ AdmmResult SplittingSolver<T>::solve(double beta, const AdmmOptions& o, const do
     // At v = 0 the gradient is L'(0): when it is dual feasible, 0 is the answer.
     result.beta_max = program_.beta_max();
     s.take(s.best);
+    value_at_zero = s.best_fun;
     program_.gradient(s.z.data(), s.theta.data()); // predictions 0
     s.keep(program_.dual_of_norm(s.theta.data(), beta, result.beta_max));
     record(0);

@@ -11,12 +11,14 @@ from scipy.optimize import OptimizeResult
 
 from ._admm_data import TrainingData
 from ._admm_run import Deadline, Engine, Settings, Strength
-from ._arguments import integer
+from ._arguments import integer, numbers
+from ._memory import refuse_beyond_memory
 from ._problem import Array, Key
 
 FIRST_GATES = 32  # gates='generate' starts from so many
 MOST_NEW = 32  # and adds at most so many a round
 ROUNDS = 50
+MOST_DRAWN = 2**24
 ROBUST_DRAWS = 8  # directions drawn for each gate with robust_eps
 STARTS = 256  # random directions of the local ascent, each round
 _TRAIN_STREAM, _SEARCH_STREAM = 0, 1
@@ -39,7 +41,7 @@ def _robust_sample(module: Any, data: TrainingData, n_gates: int, key: Key, thre
     open comes first, because it holds the robust linear models.
     """
     d = data.X.shape[1]
-    drawn = sample(module, data, min(ROBUST_DRAWS * n_gates, 2**24), key, threads)
+    drawn = sample(module, data, min(ROBUST_DRAWS * n_gates, MOST_DRAWN), key, threads)
     program = module.ReluProgram(
         data.X,
         module.gate_patterns(data.X, drawn, threads),
@@ -60,21 +62,41 @@ def read_gates(module: Any, gates: Any, data: TrainingData, key: Key, threads: i
     """Gates from a number or an array (P, d), in the scaled and extended space."""
     d = data.X.shape[1]
     if np.ndim(gates) == 0:
-        wanted = integer("gates", gates, 1, 2**24)
+        wanted = integer("gates", gates, 1, MOST_DRAWN)
+        _refuse_beyond_memory(wanted, data)
         if data.radius is not None:
             return _robust_sample(module, data, wanted, key, threads)
         return sample(module, data, wanted, key, threads)
     return _given(gates, d)
 
 
+def _refuse_beyond_memory(wanted: int, data: TrainingData) -> None:
+    """MemoryError where not even the gates and their patterns fit, which are drawn first."""
+    n, d = data.X.shape
+    drawn = wanted if data.radius is None else min(ROBUST_DRAWS * wanted, MOST_DRAWN)
+    drawn = min(drawn, number_of_patterns(n, d))
+    ranks = data.shares.of_gates
+    samples = n if ranks is None else -(-n // ranks.size)  # a rank keeps patterns of its own gates
+    what = f"gates={wanted} on {n} samples of {d} features"
+    refuse_beyond_memory(what, 8 * drawn * (d + samples), "lower gates")
+
+
+def number_of_patterns(n: int, d: int) -> int:
+    """How many patterns n samples in general position have at most, up to MOST_DRAWN.
+
+    2 sum_{k < d} binom(n - 1, k): T. M. Cover, IEEE Trans. Electron. Comput. EC-14 (1965), 326.
+    """
+    total, term = 0, 2
+    for k in range(d):
+        total += term
+        term = term * (n - 1 - k) // (k + 1)
+        if term == 0 or total >= MOST_DRAWN:
+            break
+    return min(total, MOST_DRAWN)
+
+
 def _given(gates: ArrayLike, d: int) -> Array:
-    try:
-        array = np.array(gates, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(
-            "gates must be a number, an array of shape (n_gates, d), or 'generate'; got "
-            f"{type(gates).__name__}."
-        ) from None
+    array = numbers("gates", gates)
     if array.ndim != 2 or array.shape[1] != d or len(array) == 0:
         raise ValueError(
             f"gates must have the shape (n_gates, {d}), one row for each gate"
@@ -82,7 +104,7 @@ def _given(gates: ArrayLike, d: int) -> Array:
         )
     if not np.isfinite(array).all() or not np.linalg.norm(array, axis=1).all():
         raise ValueError("gates must be finite, and no row may be zero.")
-    return np.ascontiguousarray(array)
+    return np.array(array, order="C")
 
 
 def generate(

@@ -9,6 +9,7 @@ import math
 import operator
 import os
 from collections.abc import Callable, Collection
+from numbers import Real
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -108,6 +109,13 @@ def numbers(name: str, value: Any) -> NDArray[np.float64]:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must hold real numbers, got {short(value)}.") from None
+
+
+def without_objects(values: NDArray[Any]) -> NDArray[Any]:
+    """Python's own numbers, as symbolic packages return them, as float64 where they are real."""
+    if values.dtype.kind == "O" and all(isinstance(one, Real) for one in values.flat):
+        return values.astype(np.float64)
+    return values
 
 
 def refuse_masked(name: str, values: object) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, NonlinearConstraint
 from scipy.sparse import issparse
 
+from ._arguments import numbers
 from ._glm import checked_sparse
 from ._problem import Array
 
@@ -165,17 +166,25 @@ def _component(constraint: Any, dim: int, vectorized: bool) -> Component:
         fun = Identity()
     else:
         raise ValueError(_unknown(constraint))
-    lower, upper = (np.atleast_1d(np.asarray(b, float)) for b in (constraint.lb, constraint.ub))
+    return Component(fun, *limits(constraint))
+
+
+def limits(constraint: Any) -> tuple[Array, Array]:
+    """lb and ub of one of SciPy's objects."""
+    lower, upper = (
+        np.atleast_1d(numbers(f"{name} of a constraint", getattr(constraint, name)))
+        for name in ("lb", "ub")
+    )
     if np.isnan(lower).any() or np.isnan(upper).any():
         raise ValueError("a constraint has a limit that is NaN: write -inf or inf for no limit.")
-    return Component(fun, lower, upper)
+    return lower, upper
 
 
 def _matrix(matrix: Any, dim: int) -> Any:
     if issparse(matrix):
         checked: Any = checked_sparse(matrix, "A of a LinearConstraint").tocsr()
     else:
-        checked = np.atleast_2d(np.asarray(matrix, float))
+        checked = np.atleast_2d(numbers("A of a LinearConstraint", matrix))
     if checked.ndim != 2 or checked.shape[1] != dim:
         raise ValueError(
             f"A of a LinearConstraint must have {dim} columns, one for each variable; "

@@ -16,6 +16,14 @@ from ._memory import refuse_beyond_memory
 from ._problem import RandomSource, draw_key
 from ._sketch import KINDS
 
+_STABLE = 1e-11
+_MESSAGES = (
+    "Converged to working accuracy.",
+    "Maximum number of iterations has been exceeded. Raise maxiter or sketch_size.",
+    "The sketch lost columns of A, so x is no minimum. Raise sketch_size, or choose sketch='sjlt' "
+    "or 'srht'.",
+)
+
 
 def lstsq(
     A: Any,
@@ -53,7 +61,8 @@ def lstsq(
     -------
     OptimizeResult
         x (n,) or (n, k); fun, the norm of the residual (for each column), optimality, the norm of
-        A'(A x - b); rank, nit, success, status (0, or 1 for maxiter), message, sketch_rows.
+        A'(A x - b); rank, nit, success, status (0; 1 for maxiter; 2 where the sketch lost columns
+        of A, as those that choose rows do where few rows hold a column), message, sketch_rows.
 
     References
     ----------
@@ -105,10 +114,16 @@ def lstsq(
         0 if threads is None else integer("threads", threads, 1),
     )
     single = right.ndim == 1
-    done = all(part["converged"] for part in parts)
     x = np.array([part["x"] for part in parts]).reshape(len(parts), n).T
     residuals = np.array([part["residual"] for part in parts])
     gradients = np.array([part["gradient"] for part in parts])
+    status = 0 if all(part["converged"] for part in parts) else 1
+    # LSQR knows A times its preconditioner only. Backward stable: |A'r| <= eps |A| (|A| |x| + |b|).
+    norm = np.linalg.norm(entries)
+    with np.errstate(over="ignore"):
+        sizes = norm * (norm * np.linalg.norm(x, axis=0) + np.linalg.norm(columns, axis=1))
+        if status == 0 and (gradients > _STABLE * sizes).any():
+            status = 2
     return OptimizeResult(
         x=np.ascontiguousarray(x[:, 0] if single else x),
         fun=float(residuals[0]) if single else residuals,
@@ -116,9 +131,7 @@ def lstsq(
         rank=parts[0]["rank"] if parts else n,
         nit=max((part["nit"] for part in parts), default=0),
         sketch_rows=parts[0]["sketch_rows"] if parts else 0,
-        success=done,
-        status=0 if done else 1,
-        message="Converged to working accuracy."
-        if done
-        else "Maximum number of iterations has been exceeded. Raise maxiter or sketch_size.",
+        success=status == 0,
+        status=status,
+        message=_MESSAGES[status],
     )

@@ -22,7 +22,8 @@ from scipy.optimize import (
 from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
-from ._arguments import short
+from ._arguments import numbers, short, without_objects
+from ._constraints import limits
 from ._differences import METHODS, derivative
 from ._glm import GLM, WeightedGram, checked_sparse, native_matrix
 from ._objective import as_scalar, read_pair
@@ -64,7 +65,7 @@ def _numbers(value: Any, whose: str) -> Any:
     """What a user's function returned, as an array of numbers."""
     if issparse(value):
         value = checked_sparse(value, f"what {whose} returned").toarray()
-    array = np.asarray(value)
+    array = without_objects(np.asarray(value))
     if array.dtype.kind not in "biufc":
         raise ValueError(f"{whose} must return numbers; it returned {value!r:.60}.")
     return array
@@ -352,6 +353,25 @@ class Objective:
     def hessian(self, x: Array) -> Any:
         return self._hess(x)
 
+    def hidden_slope(self, x: Array) -> Array:
+        """What a step of 1e-3 sees of the gradient where all differences at x are exactly zero.
+
+        The values may be rounded more coarsely than the differences, as in single precision. Only
+        slopes whose minimum is further than the step count: f is odd there rather than even.
+        """
+        slopes = np.zeros(self._n)
+        if self._scheme not in ("2-point", "3-point") or self.gradient(x).any():
+            return slopes
+        here = self.value(x)
+        for k, step in enumerate(1e-3 * np.maximum(1.0, np.abs(x))):
+            moved = np.zeros(self._n)
+            moved[k] = step
+            up, down = self.value(x + moved), self.value(x - moved)
+            with np.errstate(all="ignore"):
+                if abs(up - down) > abs(up + down - 2 * here):  # NaN and inf are none
+                    slopes[k] = (up - down) / (2 * step)
+        return slopes
+
 
 # ---- constraints -------------------------------------------------------------------------------
 
@@ -465,7 +485,7 @@ class Linear(Equality):
     def __init__(self, matrix: Any, target: ArrayLike, x0: Array) -> None:
         if issparse(matrix):
             matrix = checked_sparse(matrix, "A of a LinearConstraint").toarray()
-        checked = np.atleast_2d(np.asarray(matrix, float))
+        checked = np.atleast_2d(numbers("A of a LinearConstraint", matrix))
         if checked.ndim != 2 or checked.shape[1] != x0.size:
             raise ValueError(
                 f"A of a LinearConstraint must have {x0.size} columns, one for each variable; "
@@ -478,16 +498,11 @@ class Linear(Equality):
 
 
 def _equal_limits(constraint: Any, what: str) -> Array:
-    lower, upper = np.broadcast_arrays(
-        np.atleast_1d(np.asarray(constraint.lb, float)),
-        np.atleast_1d(np.asarray(constraint.ub, float)),
-    )
-    if np.isnan(lower).any() or np.isnan(upper).any():
-        raise ValueError("a constraint has a limit that is NaN.")
+    lower, upper = np.broadcast_arrays(*limits(constraint))
     if not np.array_equal(lower, upper) or not np.all(np.isfinite(lower)):
         raise ValueError(_EQUALITIES_ONLY.format(what=f"{what} has lb != ub (an inequality)"))
-    limits: Array = lower
-    return limits
+    target: Array = lower
+    return target
 
 
 def _default_hess(jac: Any, n: int) -> Any:

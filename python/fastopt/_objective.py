@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ._arguments import without_objects
 from ._constraints import ConstraintSet
 from ._problem import Array
 from ._workers import Workers
@@ -56,7 +57,7 @@ def as_scalar(value: Any) -> float:
 
 def as_values(value: Any, n: int, called: str) -> Array:
     """An array (n,) from what a function of n points returned."""
-    values = np.asarray(value)
+    values = without_objects(np.asarray(value))
     if values.dtype.kind not in "fiub" or values.size != n:
         raise ValueError(
             f"The vectorized function must return an array of shape (S,) when given an array of "

@@ -91,10 +91,12 @@ def read_box(bounds: BoundsLike | None, integrality: ArrayLike | None, dim: int 
 
 def _limits(bounds: BoundsLike | None) -> tuple[Array, Array, bool]:
     """(lower, upper, whether this is one pair of scalars)."""
+    if isinstance(bounds, np.ndarray) and bounds.dtype.kind != "O":  # with None for no bound
+        bounds = numbers("bounds", bounds)
     try:
         if isinstance(bounds, Bounds):
             lower, upper = np.broadcast_arrays(
-                np.asarray(bounds.lb, dtype=np.float64), np.asarray(bounds.ub, dtype=np.float64)
+                numbers("lb of bounds", bounds.lb), numbers("ub of bounds", bounds.ub)
             )
             return lower.reshape(-1).copy(), upper.reshape(-1).copy(), False
         pairs = [None, None] if bounds is None else list(bounds)  # type: ignore[arg-type]
@@ -258,7 +260,7 @@ def read_start(x0: ArrayLike) -> Array:
 
 def read_population(init: ArrayLike, box: Box) -> Array:
     """A starting population (n, d) given as an array; clipped to the box as SciPy does."""
-    points = numbers("init, which is no name,", init).copy()
+    points = numbers("init", init).copy()
     if points.ndim != 2 or points.shape[1] != box.dim or not points.shape[0]:
         raise ValueError(
             f"init must be a name or an array of shape (n_particles, {box.dim}); "

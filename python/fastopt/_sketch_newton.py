@@ -51,6 +51,10 @@ _AT_THE_START = (
     "Optimization terminated successfully: x0 meets tol already, with the KKT residual {kkt:.3g}. "
     "Lower tol if the derivatives are that small elsewhere too."
 )
+_HIDDEN_SLOPE = (
+    "All differences of fun at x are zero, but a step of 1e-3 in x[{k}] changes it: the values are "
+    "rounded more coarsely than the differences. Give jac, or raise finite_diff_rel_step."
+)
 _SINGULAR = (
     "The KKT matrix stays singular whatever multiple of the identity is added: the KKT residual "
     "{kkt:.3g} is above tol. Check the constraints' Jacobian, or scale the problem."
@@ -390,6 +394,14 @@ def _result(raw: dict[str, Any], functions: Functions, monitor: _Monitor | None)
     if raw["history"]:
         names = [name for name in raw["history"][0]]
         result.history = {name: np.array([r[name] for r in raw["history"]]) for name in names}
+    if result.success:
+        slopes = functions.objective.hidden_slope(result.x)
+        rows = full_jacobian.T
+        along = slopes - rows @ np.linalg.lstsq(rows, slopes, rcond=None)[0] if m else slopes
+        if np.linalg.norm(along) > 1e-3 * np.linalg.norm(slopes):
+            message = _HIDDEN_SLOPE.format(k=np.argmax(np.abs(along)))
+            result.update(success=False, status=2, message=message)
+        result.nfev = functions.objective.nfev
     if monitor is not None and monitor.stopped is not None:
         result.update(success=False, status=99, message=monitor.stopped)
     return result

@@ -82,7 +82,7 @@ LEFT_OUT = {
     "test_wheel.py": NO_SOLVER,
     # ---- fixtures ----
     "fresh_python": INTERPRETER,
-    "bytes_kept": INTERPRETER,
+    "memory_stays": INTERPRETER,
     "interrupt": INTERPRETER,
     "in_child": FORKS,
     # ---- tests ----

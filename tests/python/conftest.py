@@ -58,7 +58,7 @@ def fresh_python() -> Callable[..., str]:
 
 
 IN_USE = """
-import ctypes as _ctypes, gc as _gc
+import ctypes as _ctypes, gc as _gc, os as _os
 
 class _Mallinfo2(_ctypes.Structure):  # see malloc.h
     _fields_ = [(name, _ctypes.c_size_t) for name in (
@@ -68,34 +68,44 @@ class _Mallinfo2(_ctypes.Structure):  # see malloc.h
 _mallinfo2 = _ctypes.CDLL(None).mallinfo2
 _mallinfo2.restype = _Mallinfo2
 
-def _in_use():
+def _in_use():  # bytes that are allocated, bytes that are resident
     _gc.collect()
     info = _mallinfo2()
-    return info.uordblks + info.hblkhd
+    with open("/proc/self/statm") as file:
+        pages = int(file.read().split()[1])
+    return info.uordblks + info.hblkhd, pages * _os.sysconf("SC_PAGESIZE")
 
 for _ in range(60):
     solve()
-_before = _in_use()
-for _ in range(200):
-    solve()
-print(_in_use() - _before)
+for _ in range(3):  # what leaks does so in each; free memory in pieces may grow in one
+    _before = _in_use()
+    for _ in range(200):
+        solve()
+    _grown = [now - then for now, then in zip(_in_use(), _before)]
+    if _grown[0] < LIMITS[0] and _grown[1] < LIMITS[1]:
+        break
+print(*_grown)
 """
+# After 200 solves: 1 kB left behind by each (Python's objects count too, and those that it keeps
+# for reuse, some 50 kB), and what reliability asks of the resident memory.
+LIMITS = 200_000, 1 << 20
 
 
 @pytest.fixture(scope="session")
-def bytes_kept(fresh_python: Callable[..., str]) -> Callable[[str, str], int]:
-    """bytes_kept(code, name): by how much 200 calls of `solve`, which `code` defines from
-    sys.argv[1] = name, raise the number of bytes that are allocated. Python's objects count too,
-    and so do those that it keeps for reuse, some 50 kB.
+def memory_stays(fresh_python: Callable[..., str]) -> Callable[[str, str], None]:
+    """memory_stays(code, name): 200 calls of `solve`, which `code` defines from sys.argv[1] = name,
+    raise neither the bytes that are allocated nor the resident ones beyond LIMITS.
     """
     if not hasattr(ctypes.CDLL(None), "mallinfo2"):
         pytest.skip("asks mallinfo2, of glibc 2.33 or newer, how much is allocated")
 
-    def count(code: str, name: str) -> int:
-        code = textwrap.dedent(code) + IN_USE
-        return int(fresh_python(code, name, timeout=300, PYTHONMALLOC="malloc"))
+    def check(code: str, name: str) -> None:
+        code = f"{textwrap.dedent(code)}\nLIMITS = {LIMITS}\n{IN_USE}"
+        grown = fresh_python(code, name, timeout=300, PYTHONMALLOC="malloc").split()
+        allocated, resident = map(int, grown)
+        assert allocated < LIMITS[0] and resident < LIMITS[1], grown
 
-    return count
+    return check
 
 
 class Referenced:

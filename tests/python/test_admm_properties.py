@@ -150,6 +150,38 @@ def test_order_of_samples_and_threads(problem, random):
 
 
 @FEW
+@given(problems(), st.randoms(use_true_random=False))
+def test_order_of_features(problem, random):
+    """The same program in other coordinates: each answer obeys the certificate of the other."""
+    X, y, kw = problem
+    one = admm_relu(X, y, **kw)
+    order = list(range(X.shape[1]))
+    random.shuffle(order)
+    columns = [*order, *range(len(order), one.gates.shape[1])]  # the intercept's comes last
+    gates = one.gates[:, columns]
+    other = admm_relu(X[:, order], y, **{**kw, "gates": gates})
+    slack = 1e-9 * (1 + abs(one.fun))
+    assert other.dual_fun <= one.fun + slack and one.dual_fun <= other.fun + slack
+    moved = one.x.reshape(-1, gates.shape[1])[:, columns].ravel()
+    program = program_of(X[:, order], y, other, kw)
+    assert program.violation(moved) <= 1e-9
+    assert program.objective(moved, kw["beta"]) == pytest.approx(one.fun, abs=slack)
+
+
+@FEW
+@given(problems(methods=("conic", "admm", "gated", "scp")))
+def test_the_best_value_never_rises_and_the_bound_never_falls(problem):
+    X, y, kw = problem
+    seen = []
+    result = admm_relu(X, y, record_history=True, callback=lambda intermediate_result: seen.append(
+        intermediate_result.fun), **{**kw, "maxiter": 60})  # fmt: skip
+    fun, dual = result.history["fun"], result.history["dual_fun"]
+    assert (np.diff(fun) <= 0).all() and (np.diff(seen) <= 0).all()
+    assert (np.diff(dual) >= 0).all() and (fun >= dual).all()
+    assert result.fun <= np.min(fun, initial=np.inf)
+
+
+@FEW
 @given(problems(), st.integers(1, 40))
 def test_cut_short_it_is_still_right(problem, maxiter):
     X, y, kw = problem

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from scipy.optimize import Bounds
+from scipy.optimize import Bounds, NonlinearConstraint
 
 from fastopt import cbo
 
@@ -265,14 +265,32 @@ def test_exceptions_of_the_objective_come_back_unchanged(error, at, dynamics):
     assert cbo(bowl, BOX, rng=1).success
 
 
-def test_exceptions_of_a_gradient_and_of_a_polish_come_back():
-    def fail(*args, **kwargs):
-        raise Mine
+@pytest.mark.parametrize("error", [Mine("x"), SystemExit(3), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("at", [1, 7])
+@pytest.mark.parametrize("where", ["gradient", "constraint", "callback", "polish"])
+def test_exceptions_of_other_functions_come_back_unchanged(where, at, error):
+    calls = []
 
-    with pytest.raises(Mine):
-        cbo(bowl, BOX, gradient=fail, **QUICK)
-    with pytest.raises(Mine):
-        cbo(bowl, BOX, polish=fail, **QUICK)
+    def failing(answer):
+        def function(x, *_, **__):
+            calls.append(1)
+            if len(calls) == at:
+                raise error
+            return answer(x)
+
+        return function
+
+    given = {
+        "gradient": {"gradient": failing(lambda x: 2 * x)},
+        "constraint": {"constraints": NonlinearConstraint(failing(lambda x: x[0]), 0, 1)},
+        "callback": {"callback": failing(lambda x: None)},
+        "polish": {"polish": lambda fun, x0, **_: [failing(bowl)(x0) for _ in range(at)]},
+    }[where]
+    with pytest.raises(type(error)) as caught:
+        cbo(bowl, BOX, **{**QUICK, **given})
+    assert caught.value is error and len(calls) == at
+    assert "function" in [frame.name for frame in caught.traceback]
+    assert cbo(bowl, BOX, rng=1).success
 
 
 def test_nothing_is_kept_alive_after_a_run():

@@ -155,9 +155,14 @@ def test_a_script_writes_records_and_prints_their_tables(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
-    assert {one["table"] for one in lines} == {"rates", "rates_objective", "rates_machine"}
+    names = {"rates", "rates_objective", "rates_machine", "gil"}
+    assert {one["table"] for one in lines} == names
     assert all(len(one["times"]) == 1 and one["times"][0] > 0 for one in lines)
     assert "normal, float64" in done.stdout and "GF/s, gemm" in done.stdout
+    idle = next(line for line in done.stdout.splitlines() if "  idle  " in line)
+    assert idle.split()[-1] == "100%"
+    ours = {one["column"] for one in lines if one["table"] == "gil"}
+    assert {"cbo", "admm_relu", "sketch_newton", "lstsq", "sketch"} < ours
 
 
 # --- compare ---------------------------------------------------------------------------------

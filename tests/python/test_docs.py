@@ -1,6 +1,8 @@
 """The code in README and docs/ runs as it stands, and links lead somewhere."""
 
 import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -78,13 +80,59 @@ def test_links_lead_to_files(page):
         assert drawn or "://" in target or (page.parent / target).exists(), target
 
 
-def test_the_tests_that_are_named_exist():
-    text = (ROOT / "docs" / "reliability.md").read_text("utf-8")
-    named = re.findall(r"`(test_\w+\.py)(?:::(test_\w+))?`", text)
-    assert len(named) > 30
-    for file, test in named:
-        code = (ROOT / "tests" / "python" / file).read_text("utf-8")
-        assert f"def {test}(" in code or not test, f"{file}::{test}"
+LAST_RESULTS = ROOT / "tests" / "last_results.py"
+
+
+def last_results(*arguments):
+    command = [sys.executable, LAST_RESULTS, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_the_tests_that_are_named_exist_and_have_results():
+    done = last_results("--check")
+    assert done.returncode == 0, done.stderr
+
+
+CLAIMS = """`test_nowhere.py`
+<!-- last results -->
+
+| claim | of | shown by | last result |
+|---|---|---|---|
+| one | cbo | `test_docs.py::test_links_lead_to_files`, `test_api.py` | - |
+| two | cbo | `test_fork.py`, job `ctest asan` | - |
+| three | cbo | job `pytest`, job `wheels` | 7 passed |
+| four | cbo | `test_leaks.py` | 9 passed |
+
+<!-- end -->
+"""
+JUNIT = """<testsuites><testsuite>
+<testcase classname="tests.python.test_docs" name="test_links_lead_to_files[a]"/>
+<testcase classname="tests.python.test_docs" name="test_links_lead_to_files[b]">
+<skipped/></testcase>
+<testcase classname="tests.python.test_docs" name="test_a_block_runs"/>
+<testcase classname="tests.python.test_api" name="test_x"/>
+<testcase classname="tests.python.test_fork" name="test_x"><failure/></testcase>
+</testsuite></testsuites>"""
+LOG = """pytest: ======== 5 passed, 1 skipped in 3.21s (0:00:03) =======
+ctest asan: 100% tests passed, 0 tests failed out of 43
+Python 3.11: a.whl: 9.2 MB: works
+Python 3.12: b.whl: 9.2 MB: works
+"""
+
+
+def test_results_are_made_of_what_a_run_says(tmp_path):
+    page, junit, log = tmp_path / "page.md", tmp_path / "tests.xml", tmp_path / "log"
+    page.write_text(CLAIMS), junit.write_text(JUNIT), log.write_text(LOG)
+    done = last_results(junit, log, "--page", page)
+    results = [line.split(" | ")[-1].rstrip(" |") for line in page.read_text().splitlines()[5:9]]
+    assert results == [
+        "2 passed, 1 skipped",
+        "1 failed; 100% tests passed, 0 tests failed out of 43",
+        "5 passed, 1 skipped; works on Python 3.11, 3.12",
+        "9 passed",  # of which this run says nothing
+    ]
+    assert done.returncode == 1 and "there is no test_nowhere.py" in done.stderr
+    assert "no result, or a failure: two" in done.stderr
 
 
 TOOLS = ["differential_evolution", "dual_annealing", "CMA-ES", "CBXpy", "scnn", "cvxpy",

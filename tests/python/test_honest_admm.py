@@ -133,6 +133,19 @@ def test_most_of_them_are_solved():
     assert failed == ["nearly parallel samples"]  # status 1, with the gap that is left
 
 
+@pytest.mark.parametrize("loss", ["softmax", "logistic"])
+@pytest.mark.parametrize("method", ["conic", "gated", "scp", "admm"])
+@pytest.mark.parametrize("beta", [1e-9, 1e-6])
+def test_no_bound_lies_above_a_value_of_which_little_is_left(loss, method, beta):
+    """Separable data, a tiny beta: what fun and bound differ by is the rounding of the first terms.
+    The relative gap was -1e-7."""
+    for seed in range(10):
+        X = np.random.default_rng(seed).standard_normal((1, 3)) * [[1.0], [-1.0]]
+        y = np.arange(2) if loss == "softmax" else np.array([1.0, -1.0])
+        r = admm_relu(X, y, loss=loss, method=method, beta=beta, gates=5, rng=1)
+        assert r.dual_fun <= r.fun and r.relative_gap >= 0
+
+
 @pytest.mark.parametrize("method", ["admm", "gated", "scp"])
 @pytest.mark.parametrize("name", HARD)
 def test_other_methods_cost_what_they_say(method, name):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy.optimize import NonlinearConstraint, rosen, rosen_der, rosen_hess
+from scipy.optimize import LinearConstraint, NonlinearConstraint, rosen, rosen_der, rosen_hess
 
 from fastopt import lstsq, sketch, sketch_newton
 
@@ -187,6 +187,44 @@ def test_a_tol_above_all_gradients_is_told(factor):
     assert not lower.success or np.abs(lower.x - 1).max() <= 1e-4
 
 
+def bowl(x):
+    return float(((x - 1) ** 2).sum())
+
+
+COARSE = {
+    "single precision": lambda x: float(np.float32(bowl(x))),
+    "printed with six digits": lambda x: round(bowl(x), 6),
+    "a constant of 1e10": lambda x: 1e10 + bowl(x),
+    "minus a constant of 1e12": lambda x: bowl(x) - 1e12,
+}
+
+
+@pytest.mark.parametrize("name", COARSE)
+@pytest.mark.parametrize("jac", [None, "3-point"])
+@pytest.mark.parametrize("plane", [False, True])
+def test_values_too_coarse_for_their_differences(name, jac, plane):
+    """All differences were zero, and x0 = (3, 2, -1) a success."""
+    limits = LinearConstraint(np.ones((1, 3)), 4, 4) if plane else ()
+    best = np.full(3, 4 / 3) if plane else np.ones(3)
+    for x0 in ([3.0, 2.0, -1.0], best, best + 1e-5):
+        result = sketch_newton(COARSE[name], x0, jac=jac, constraints=limits)
+        near = np.abs(result.x - best).max() <= 0.01
+        assert near or not result.success
+        assert "finite_diff_rel_step" in result.message or near or result.status != 2
+    exact = sketch_newton(COARSE[name], [3.0, 2.0, -1.0], jac=lambda x: 2 * (x - 1),
+                          hess=lambda x: 2 * np.eye(3), constraints=limits)  # fmt: skip
+    assert exact.success and np.abs(exact.x - best).max() <= 1e-6
+
+
+@pytest.mark.parametrize("jac", [None, "2-point", "3-point"])
+def test_differences_that_are_rightly_zero(jac):
+    """A constant, a minimum whose curvature is below rounding, a saddle's flat axes."""
+    for fun in (lambda x: 3.0, lambda x: 1 + bowl(x), lambda x: 1e3 + bowl(x) ** 2):
+        result = sketch_newton(fun, np.ones(3), jac=jac)
+        assert result.success
+        np.testing.assert_allclose(result.x, 1, atol=1e-6)
+
+
 # ---- least squares -------------------------------------------------------------------------------
 
 
@@ -233,6 +271,27 @@ def test_columns_that_are_equal_and_rows_that_are_zero():
     np.testing.assert_allclose(result.x, np.linalg.lstsq(A, np.ones(200), rcond=1e-10)[0],
                                atol=1e-12)  # fmt: skip
     assert result.rank == 1
+
+
+@pytest.mark.parametrize("kind", ["countsketch", "leverage", "uniform", "less", "sjlt", "srht",
+                                  "gaussian"])  # fmt: skip
+@pytest.mark.parametrize("seed", range(4))
+def test_columns_that_a_sketch_loses(kind, seed):
+    """Columns that stand in one row each: success with |A'r| at 4 % of |A| |r|."""
+    n = 12
+    tall = np.vstack([np.eye(n), np.zeros((388, n))])
+    spiked = np.vstack([1e8 * np.eye(n), 1e-3 * RNG.standard_normal((388, n))])
+    for A in (tall, spiked, RNG.standard_normal((n, n))):
+        b = RNG.standard_normal(len(A))
+        result = lstsq(A, b, sketch=kind, rng=seed)
+        gradient = np.linalg.norm(A.T @ (A @ result.x - b))
+        size = np.linalg.norm(A, 2)
+        stable = gradient <= 1e-10 * size * (np.linalg.norm(b) + size * np.linalg.norm(result.x))
+        assert result.success == stable
+        if kind in ("sjlt", "srht", "gaussian"):
+            assert result.success and result.rank == n
+        if not result.success:
+            assert result.status == 2 and "The sketch lost columns of A" in result.message
 
 
 @pytest.mark.parametrize("kind", ["sjlt", "srht", "gaussian", "leverage", "less"])

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from fastopt import _backend, cbo, lstsq, problems, sketch, sketch_newton
+from fastopt import (
+    _admm_gates,
+    _backend,
+    admm_relu,
+    admm_relu_path,
+    cbo,
+    lstsq,
+    problems,
+    sketch,
+    sketch_newton,
+)
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss in KiB; overcommitment")
 
@@ -61,6 +71,34 @@ def test_more_runs_than_memory_give_a_memory_error(runs, objective):
     func = problems.sphere(2) if objective == "native" else lambda x: float(x @ x)
     with pytest.raises(MemoryError, match=f"in {runs} runs .* or runs"):
         cbo(func, [(-1, 2)] * 2, runs=runs)
+
+
+def test_more_gates_than_memory_are_refused():
+    """They were drawn first, for hours."""
+    X = np.random.default_rng(0).standard_normal((5000, 400))
+    y = X[:, 0]
+    for call in (
+        lambda n: admm_relu(X, y, beta=1.0, gates=n),
+        lambda n: admm_relu(X, y, beta=1.0, gates=n, robust_eps=0.1),
+        lambda n: admm_relu_path(X, y, [1.0], gates=n, method="gated"),
+    ):
+        with pytest.raises(MemoryError, match=r"gates=16777216 on 5000 samples .* lower gates"):
+            call(2**24)
+        for n in (2**24 + 1, 10**9, 2**62):
+            with pytest.raises(ValueError, match="gates must be an integer >= 1 and <= 16777216"):
+                call(n)
+
+
+def test_samples_have_few_patterns():
+    """Cover's number, by counting those of many random directions."""
+    rng = np.random.default_rng(1)
+    for n, d in [(1, 1), (1, 4), (5, 1), (4, 2), (6, 3), (4, 4), (3, 9)]:
+        X = rng.standard_normal((n, d))
+        patterns = rng.standard_normal((100_000, d)) @ X.T > 0
+        assert len(np.unique(patterns @ 2 ** np.arange(n))) == _admm_gates.number_of_patterns(n, d)
+    assert _admm_gates.number_of_patterns(5000, 400) == 2**24
+    result = admm_relu(X, X[:, 0], beta=1.0, gates=10**4, fit_intercept=False)
+    assert len(result.gates) == 7  # of the 8, that of no sample is not drawn
 
 
 @pytest.mark.parametrize("solver", ["auto", "ldl", "sketch-pcg", "block", "adasketch"])

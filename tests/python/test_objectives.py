@@ -2,9 +2,12 @@
 
 import concurrent.futures
 import ctypes
+import importlib
 import operator
+import os
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -218,8 +221,43 @@ def test_processes_need_picklable_functions():
     ids=["TypeError", "SystemExit"],
 )
 def test_exceptions_in_worker_processes_come_back(func, args, error):
+    """Of both at once, since each point is an error."""
     with pytest.raises(error):
         cbo(func, BOX, args, workers=2, **QUICK)
+    assert cbo(rosen, BOX, workers=2, **{**QUICK, "maxiter": 2}).nit == 2
+
+
+class Refusal(Exception):
+    pass
+
+
+def refuses_good_points(x):
+    if bowl(x) < 0.005:
+        raise Refusal(float(x[0]), os.getpid())
+    return bowl(x)
+
+
+def test_an_exception_in_a_later_batch_of_worker_processes():
+    again = importlib.import_module(Path(__file__).stem)  # by a name that the workers find too
+    seen = []
+    with pytest.raises(again.Refusal) as caught:
+        cbo(again.refuses_good_points, BOX, workers=2, callback=lambda xk: seen.append(xk), **QUICK)
+    assert seen and caught.value.args[1] != os.getpid()
+    assert "refuses_good_points" in str(caught.value.__cause__)  # the worker's own traceback
+
+
+def test_exceptions_in_a_thread_pools_map_come_back_unchanged():
+    raised = []
+
+    def fail(x):
+        raised.append(LookupError("mine"))
+        raise raised[-1]
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        with pytest.raises(LookupError) as caught:
+            cbo(fail, BOX, workers=pool.map, **QUICK)
+        assert any(caught.value is one for one in raised)
+        assert cbo(bowl, BOX, workers=pool.map, **QUICK).fun < 1e-6
 
 
 @pytest.mark.parametrize("workers", [0, -2, 1.5, "2", True, None], ids=str)

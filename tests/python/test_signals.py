@@ -72,6 +72,13 @@ SOLVES = {
         def solve():
             cbo(rosen, [(-2, 2)] * 4, maxfev=10**9, tol=0, workers=2, rng=1)
         """,
+    "worker processes, within a long call": """
+        def objective(x):
+            time.sleep(30)
+            return 0.0
+        def solve():
+            cbo(objective, [(-2, 2)] * 4, maxfev=10**9, tol=0, workers=2, rng=1)
+        """,
     "compiled objective": """
         objective = compiled("double f(int n, double *x) { return slow(n, x, 300000); }")
         def solve():
