@@ -130,6 +130,21 @@ struct FoldPieces { // pieces of a row in order, into the first
     }
 };
 
+// out_k = <a_k, b_k> of rows of n numbers: a block a row.
+// Bytes: reads 2 T count n; writes 8 count.
+template <class T>
+__global__ void __launch_bounds__(block_size)
+    row_dots(index_t count, index_t n, const T* __restrict__ a, const T* __restrict__ b,
+             double* __restrict__ out) {
+    for (index_t k = block(); k < count; k += blocks()) {
+        double sum = 0;
+        for (index_t i = k * n + thread(); i < (k + 1) * n; i += threads())
+            sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+        sum = block_reduce(sum, dynamic_shared<double>(), Plus());
+        if (thread() == 0) out[k] = sum;
+    }
+}
+
 template <class T> struct SubtractRows { // reads count + 1 numbers, writes one
     index_t count, n;
     const double* gamma;

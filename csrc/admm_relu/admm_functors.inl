@@ -95,6 +95,53 @@ template <class T> struct AddScaled { // e += s x
     FASTOPT_HD void operator()(index_t i) const { e[i] += static_cast<T>(s) * x[i]; }
 };
 
+template <class T> struct ScaleAndAdd { // y = x + s y
+    double s;
+    const T* x;
+    T* y;
+    FASTOPT_HD void operator()(index_t i) const { y[i] = x[i] + static_cast<T>(s) * y[i]; }
+};
+
+template <class T> struct AdvanceRows { // x_k += alpha_k q_k, r_k -= alpha_k g_k
+    index_t n;
+    const double* rho;
+    const double* curvature;
+    const T* q;
+    const T* g;
+    T* x;
+    T* r;
+    FASTOPT_HD void operator()(index_t i) const {
+        const double a = rho[i / n], b = curvature[i / n];
+        if (!(a > 0) || !(b > 0)) return;
+        const T alpha = static_cast<T>(a / b);
+        x[i] += alpha * q[i];
+        r[i] -= alpha * g[i];
+    }
+};
+
+template <class T> struct TurnRows { // q_k = y_k + next_k / rho_k q_k
+    index_t n;
+    const double* rho;
+    const double* next;
+    const T* y;
+    T* q;
+    FASTOPT_HD void operator()(index_t i) const {
+        const double last = rho[i / n];
+        const T ratio = last > 0 ? static_cast<T>(next[i / n] / last) : T(0);
+        q[i] = y[i] + ratio * q[i];
+    }
+};
+
+template <class T> struct Transpose { // to = from' of matrices side by side, rows x columns
+    index_t rows, columns;
+    const T* from;
+    T* to;
+    FASTOPT_HD void operator()(index_t at) const {
+        const index_t size = rows * columns, first = at / size * size, rest = at - first;
+        to[at] = from[first + rest % rows * columns + rest / rows];
+    }
+};
+
 template <class T> struct StepHalves { // u_1 = a_1 + s g, u_2 = a_2 - s g
     double s;
     index_t half, signs;

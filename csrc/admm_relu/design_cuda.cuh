@@ -64,6 +64,22 @@ template <class T> struct GatedColumns { // rows of F from row `first` on: reads
         out[at] = gates[g * n + first + r] * x[(first + r) * d + column - g * d];
     }
 };
+// y_ki = A_i r_ki for rows of P blocks of d numbers and a symmetric d x d matrix A_i of each gate:
+// d + 1 numbers read, one written.
+template <class T> struct GateProducts {
+    index_t d, p;
+    const T* matrices;
+    const T* r;
+    T* y;
+    FASTOPT_HD void operator()(index_t at) const {
+        const index_t block = at / d, l = at - block * d;
+        const T* column = matrices + block % p * d * d + l;
+        const T* from = r + block * d;
+        T sum = 0;
+        for (index_t k = 0; k < d; ++k) sum += column[k * d] * from[k];
+        y[at] = sum;
+    }
+};
 template <class T> struct ShiftedGram { // lower triangle of I + s H: reads 1/2, writes 1/2
     double s;
     index_t n;
