@@ -262,6 +262,7 @@ template <class Sink> class Cases {
                 for (const double rho : {0.02, 0.6, 40.0}) {
                     robust.prox(at.data(), rho, q.data(), t.data());
                     keep("prox", q, 1e-12), keep("its dual point", t, 1e-12);
+                    keep("conjugate there", Numbers{robust.conjugate(t.data())}, 1e-10);
                 }
             }
         }
