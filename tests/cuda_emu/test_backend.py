@@ -214,8 +214,7 @@ def test_conjugate_gradients_agree_with_the_cpu(options, monkeypatch):
     given = dict(options)
     data = samples(given.get("loss", "squared"), given.pop("outputs", 1))
     gpu, cpu = both(*data, **given)
-    agree(gpu, cpu, 1e-5)  # as accurate as its solutions of the system
-    assert gpu.nit == cpu.nit
+    agree(gpu, cpu, 1e-5 if options.get("dtype") == "float32" else 1e-9)
 
 
 @pytest.fixture
