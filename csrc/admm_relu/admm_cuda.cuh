@@ -145,6 +145,21 @@ struct FoldPieces {
     }
 };
 
+// out_k = <a_k, b_k> of rows of n numbers: a block a row.
+// Bytes: reads 2 T count n; writes 8 count.
+template <class T>
+__global__ void __launch_bounds__(block_size)
+    row_dots(index_t count, index_t n, const T* __restrict__ a, const T* __restrict__ b,
+             double* __restrict__ out) {
+    for (index_t k = block(); k < count; k += blocks()) {
+        double sum = 0;
+        for (index_t i = k * n + thread(); i < (k + 1) * n; i += threads())
+            sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+        sum = block_reduce(sum, dynamic_shared<double>(), Plus());
+        if (thread() == 0) out[k] = sum;
+    }
+}
+
 // `count` rows of n numbers. Bytes: reads T n (count + 1) + 8 count; writes T n.
 template <class T> struct SubtractRows {
     index_t count, n;

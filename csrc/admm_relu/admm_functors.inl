@@ -108,6 +108,59 @@ template <class T> struct AddScaled {
     FASTOPT_HD void operator()(index_t i) const { e[i] += static_cast<T>(s) * x[i]; }
 };
 
+// y = x + s y. Bytes: reads 2 T count; writes T count.
+template <class T> struct ScaleAndAdd {
+    double s;
+    const T* x;
+    T* y;
+    FASTOPT_HD void operator()(index_t i) const { y[i] = x[i] + static_cast<T>(s) * y[i]; }
+};
+
+// x_k += alpha_k q_k, r_k -= alpha_k g_k of `rows` rows of n numbers that all move.
+// Bytes: reads 4 T rows n + 16 rows; writes 2 T rows n.
+template <class T> struct AdvanceRows {
+    index_t n;
+    const double* rho;
+    const double* curvature;
+    const T* q;
+    const T* g;
+    T* x;
+    T* r;
+    FASTOPT_HD void operator()(index_t i) const {
+        const double a = rho[i / n], b = curvature[i / n];
+        if (!(a > 0) || !(b > 0)) return;
+        const T alpha = static_cast<T>(a / b);
+        x[i] += alpha * q[i];
+        r[i] -= alpha * g[i];
+    }
+};
+
+// q_k = y_k + next_k / rho_k q_k of `rows` rows of n numbers.
+// Bytes: reads 2 T rows n + 16 rows; writes T rows n.
+template <class T> struct TurnRows {
+    index_t n;
+    const double* rho;
+    const double* next;
+    const T* y;
+    T* q;
+    FASTOPT_HD void operator()(index_t i) const {
+        const double last = rho[i / n];
+        const T ratio = last > 0 ? static_cast<T>(next[i / n] / last) : T(0);
+        q[i] = y[i] + ratio * q[i];
+    }
+};
+
+// to = from' of matrices side by side, rows x columns. Bytes: reads T count; writes T count.
+template <class T> struct Transpose {
+    index_t rows, columns;
+    const T* from;
+    T* to;
+    FASTOPT_HD void operator()(index_t at) const {
+        const index_t size = rows * columns, first = at / size * size, rest = at - first;
+        to[at] = from[first + rest % rows * columns + rest / rows];
+    }
+};
+
 // u_1 = a_1 + s g, and where there are `two` halves u_2 = a_2 - s g.
 // Bytes: reads T count (2 + two); writes T count (1 + two).
 template <class T> struct StepHalves {

@@ -63,6 +63,12 @@ void AdmmSteps::subtract_rows(index_t count, const double* gamma, const T* rows,
     for (index_t j = 0; j < count; ++j) axpy(n, static_cast<T>(-gamma[j]), rows + j * n, r);
 }
 
+template <class T>
+void AdmmSteps::row_dots(index_t count, index_t n, const T* a, const T* b, double* out) {
+    for (index_t k = 0; k < count; ++k)
+        out[k] = static_cast<double>(fastopt::dot(n, a + k * n, b + k * n));
+}
+
 void AdmmSteps::block_norms(index_t blocks, index_t w, const double* v, double* norm) {
     for (index_t b = 0; b < blocks; ++b) norm[b] = length(w, v + b * w);
 }

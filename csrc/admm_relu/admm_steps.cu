@@ -62,6 +62,12 @@ void AdmmSteps::subtract_rows(index_t count, const double* gamma, const T* rows,
     each(*this, n, SubtractRows<T>{count, n, coefficients_.data(), rows, r});
 }
 
+template <class T>
+void AdmmSteps::row_dots(index_t count, index_t n, const T* a, const T* b, double* out) {
+    launch(queue_->stream(), std::min(count, most_blocks), block_size,
+           warps_of_block * sizeof(double), gpu::row_dots<T>, count, n, a, b, out);
+}
+
 void AdmmSteps::block_norms(index_t blocks, index_t w, const double* v, double* norm) {
     each(*this, blocks, SetBlockLength{{w, v}, norm});
 }
@@ -158,11 +164,37 @@ template <class T> void GramSystem<T>::solve(const T* rhs, T* x) {
             inverse_.data(), size_, T(0), x, size_);
 }
 
-template <class T> std::unique_ptr<IterativeSystem<T>> conjugate_gradients(Design<T>& design) {
-    throw BackendError("a dense system of order " +
-                       std::to_string(std::min(design.n(), design.n_gates() * design.d())) +
-                       " does not fit, and conjugate gradients run on the CPU only: use "
-                       "device='cpu', fewer gates or fewer samples");
+template <class T>
+GateBlocks<T>::GateBlocks(Design<T>& design)
+    : design_(&design),
+      blocks_(design.steps().queue(),
+              checked_product(checked_product(design.n_gates(), design.d()), design.d())) {}
+
+template <class T> void GateBlocks<T>::factorise(double s) {
+    AdmmSteps& steps = design_->steps();
+    Queue& queue = *steps.queue();
+    const index_t n = design_->n(), d = design_->d();
+    const index_t most = std::max<index_t>(1, std::min(n, column_numbers / d));
+    const Array<T> columns(steps.queue(), most * d);
+    for (index_t i = 0; i < design_->n_gates(); ++i) {
+        T* block = blocks_.data() + i * d * d;
+        for (index_t first = 0; first < n; first += most) {
+            const index_t rows = std::min(most, n - first);
+            each(steps, rows * d,
+                 GatedColumns<T>{first, n, d, 1, design_->x(), design_->gates() + i * n,
+                                 columns.data()});
+            syrk<T>(queue, d, rows, T(1), columns.data(), d, T(first > 0), block, d);
+        }
+        each(steps, d * d, ShiftedGram<T>{s, d, block, block});
+        if (!potrf<T>(queue, d, block, d)) not_definite();
+        potri<T>(queue, d, block, d);
+        each(steps, d * d, MirrorLower<T>{d, block});
+    }
+}
+
+template <class T> void GateBlocks<T>::solve(const T* rhs, T* x) {
+    each(design_->steps(), design_->half(),
+         GateProducts<T>{design_->d(), design_->n_gates(), blocks_.data(), rhs, x});
 }
 
 // ---- losses ------------------------------------------------------------------------------------
@@ -210,11 +242,12 @@ index_t cone_blocks(index_t cones) { return blocks_for(cones * warp_size, cone_t
 } // namespace
 
 ConeProjector::ConeProjector(index_t n, index_t d, index_t n_gates, const double* x,
-                             const double* gates, int threads, std::vector<double> radius,
+                             const double* gates, int threads, const std::vector<double>& radius,
                              std::shared_ptr<Queue> queue, const Sharing&)
     : n_(n), d_(d), p_(n_gates), threads_(threads), steps_(std::move(queue), threads),
-      x_(steps_.queue(), checked_product(n, d)), gates_(gates), radius_(std::move(radius)) {
-    each(steps_, n, UnitColumns{n, d, x, x_.data()});
+      x_(steps_.queue(), checked_product(n, d)), gates_(gates) {
+    set_radius(radius);
+    each(steps_, n, UnitColumns{n, d, x, x_.data(), inverse_length_.data()});
 }
 
 void ConeProjector::project(index_t count, const double* r, double level, ActiveSets& sets,
@@ -240,6 +273,8 @@ void ConeProjector::project(index_t count, const double* r, double level, Active
                              level,
                              x_.data(),
                              gates_,
+                             radius_.data(),
+                             inverse_length_.data(),
                              r,
                              v,
                              norm,
@@ -261,6 +296,7 @@ double ConeProjector::worst_violation(index_t count, const double* v) {
     const auto worst = steps_.array<double>(count);
     ConeArguments a = {};
     a.count = count, a.n = n_, a.d = d_, a.p = p_, a.x = x_.data(), a.gates = gates_;
+    a.radius = radius_.data(), a.inverse_length = inverse_length_.data();
     a.v = const_cast<double*>(v), a.norm = worst.data(); // v is only read
     launch(steps_.queue()->stream(), cone_blocks(count), cone_threads, 0, cone_violations, a);
     return steps_.largest(count, worst.data());
@@ -358,8 +394,8 @@ template class Design<double>;
 template class Design<float>;
 template class GramSystem<double>;
 template class GramSystem<float>;
-template std::unique_ptr<IterativeSystem<double>> conjugate_gradients(Design<double>&);
-template std::unique_ptr<IterativeSystem<float>> conjugate_gradients(Design<float>&);
+template class GateBlocks<double>;
+template class GateBlocks<float>;
 template void Loss::prox<double>(const double*, double, double*) const;
 template void Loss::prox<float>(const float*, double, float*) const;
 

@@ -58,7 +58,10 @@ class AdmmSteps {
                  double* out); // a + t (b - a)
     template <class T>         // r = x + (rn - x) / factor
     void rescale(index_t n, double factor, const double* x, const T* rn, T* r);
-    template <class T> void add_scaled(index_t n, double s, const T* x, T* e); // e += s x
+    template <class T> void add_scaled(index_t n, double s, const T* x, T* e);    // e += s x
+    template <class T> void scale_and_add(index_t n, double s, const T* x, T* y); // y = x + s y
+    template <class T> // to = from' for `count` matrices, rows x columns
+    void transpose(index_t count, index_t rows, index_t columns, const T* from, T* to);
     // u_1, u_2 = a_1 + s g, a_2 - s g, and (a_1 + a_2 +- delta) / 2; or u_1 alone, and delta.
     template <class T>
     void step_halves(index_t half, int signs, double s, const T* a, const T* g, T* u);
@@ -85,6 +88,18 @@ class AdmmSteps {
     // r -= sum_j gamma_j row_j
     template <class T>
     void subtract_rows(index_t count, const double* gamma, const T* rows, index_t n, T* r);
+
+    // ---- rows of n numbers, each with scalars of its own, which are where the kernels run ----
+    template <class T> // out_k = <a_k, b_k>
+    void row_dots(index_t count, index_t n, const T* a, const T* b, double* out);
+    // x_k += alpha q_k and r_k -= alpha g_k, alpha = rho_k / curvature_k where both are positive
+    template <class T>
+    void advance_rows(index_t count, index_t n, const double* rho, const double* curvature,
+                      const T* q, const T* g, T* x, T* r);
+    // q_k = y_k + next_k / rho_k q_k, or y_k where rho_k is not positive
+    template <class T>
+    void turn_rows(index_t count, index_t n, const double* rho, const double* next, const T* y,
+                   T* q);
 
     // ---- blocks of w numbers ----
     void block_norms(index_t blocks, index_t w, const double* v, double* norm);

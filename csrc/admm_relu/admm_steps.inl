@@ -41,6 +41,23 @@ void AdmmSteps::rescale(index_t n, double factor, const double* x, const T* rn, 
 template <class T> void AdmmSteps::add_scaled(index_t n, double s, const T* x, T* e) {
     each(*this, n, AddScaled<T>{s, x, e});
 }
+template <class T> void AdmmSteps::scale_and_add(index_t n, double s, const T* x, T* y) {
+    each(*this, n, ScaleAndAdd<T>{s, x, y});
+}
+template <class T>
+void AdmmSteps::advance_rows(index_t count, index_t n, const double* rho, const double* curvature,
+                             const T* q, const T* g, T* x, T* r) {
+    each(*this, count * n, AdvanceRows<T>{n, rho, curvature, q, g, x, r});
+}
+template <class T>
+void AdmmSteps::turn_rows(index_t count, index_t n, const double* rho, const double* next,
+                          const T* y, T* q) {
+    each(*this, count * n, TurnRows<T>{n, rho, next, y, q});
+}
+template <class T>
+void AdmmSteps::transpose(index_t count, index_t rows, index_t columns, const T* from, T* to) {
+    each(*this, count * rows * columns, Transpose<T>{rows, columns, from, to});
+}
 template <class T>
 void AdmmSteps::step_halves(index_t half, int signs, double s, const T* a, const T* g, T* u) {
     each(*this, half, StepHalves<T>{s, half, signs, a, g, u});
@@ -63,6 +80,13 @@ void AdmmSteps::next_differences(index_t n, const T* rn, T* last_rn, T* last_g, 
     template void AdmmSteps::add_multiplier(index_t, double, const double*, const double*, T*);    \
     template void AdmmSteps::rescale(index_t, double, const double*, const T*, T*);                \
     template void AdmmSteps::add_scaled(index_t, double, const T*, T*);                            \
+    template void AdmmSteps::scale_and_add(index_t, double, const T*, T*);                         \
+    template void AdmmSteps::row_dots(index_t, index_t, const T*, const T*, double*);              \
+    template void AdmmSteps::advance_rows(index_t, index_t, const double*, const double*,          \
+                                          const T*, const T*, T*, T*);                             \
+    template void AdmmSteps::turn_rows(index_t, index_t, const double*, const double*, const T*,   \
+                                       T*);                                                        \
+    template void AdmmSteps::transpose(index_t, index_t, index_t, const T*, T*);                   \
     template void AdmmSteps::step_halves(index_t, int, double, const T*, const T*, T*);            \
     template void AdmmSteps::join_halves(index_t, int, const T*, const T*, T*);                    \
     template void AdmmSteps::next_differences(index_t, const T*, T*, T*, T*, T*);                  \

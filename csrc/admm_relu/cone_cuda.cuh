@@ -20,9 +20,11 @@ struct UnitColumns {
     index_t n, d;
     const double* from;
     double* x;
+    double* inverse_length; // written too; or null
     FASTOPT_HD void operator()(index_t j) const {
         const double length = BlockLength{d, from}(j);
         for (index_t k = 0; k < d; ++k) x[k * n + j] = length > 0 ? from[j * d + k] / length : 0.0;
+        if (inverse_length) inverse_length[j] = length > 0 ? 1 / length : 1.0;
     }
 };
 
@@ -32,6 +34,8 @@ struct ConeArguments {
     double level;
     const double* x; // unit rows of X as columns
     const double* gates;
+    const double* radius; // of the boxes around the samples; null: none
+    const double* inverse_length;
     const double* r;
     double* v;
     double* norm;
@@ -60,6 +64,8 @@ struct ConeWarp {
     index_t n, d, most;
     const double* x;
     const double* gate;
+    const double* radius;
+    const double* inverse_length;
     const double* r;
     double* v;
     index_t* count;
@@ -72,16 +78,28 @@ struct ConeWarp {
     index_t* candidate;
     int lane;
     index_t kept; // candidates
+    double reach; // e'|v|
 
     __device__ ConeWarp(const ConeArguments& a, index_t k)
-        : n(a.n), d(a.d), most(a.most), x(a.x), gate(a.gates + k % a.p * a.n), r(a.r + k * a.d),
-          v(a.v + k * a.d), count(a.counts + k), rows(a.rows + k * a.d), mu(a.mu + k * a.d),
-          q(a.q + k * a.d * a.d), triangle(a.triangle + k * a.d * a.d), xv(a.xv + k * a.n),
+        : n(a.n), d(a.d), most(a.most), x(a.x), gate(a.gates + k % a.p * a.n), radius(a.radius),
+          inverse_length(a.inverse_length), r(a.r + k * a.d), v(a.v + k * a.d), count(a.counts + k),
+          rows(a.rows + k * a.d), mu(a.mu + k * a.d), q(a.q + k * a.d * a.d),
+          triangle(a.triangle + k * a.d * a.d), xv(a.xv + k * a.n),
           c(a.work + k * (4 * a.d + a.most)), m(c + a.d), next(m + a.d), row(next + a.d),
           value(row + a.d), candidate(a.candidates + k * a.most), lane(thread() % warp_size),
-          kept(0) {}
+          kept(0), reach(0) {}
 
     __device__ double signed_by(index_t j, double xv_j) const { return (2 * gate[j] - 1) * xv_j; }
+    // (E_i X v)_j / ||x_j|| - e'|v| / ||x_j||, given the first term without its sign.
+    __device__ double slack(index_t j, double xv_j) const {
+        return signed_by(j, xv_j) - (radius ? reach * inverse_length[j] : 0.0);
+    }
+    __device__ void measure_reach() { // after each change of v
+        if (!radius) return;          // the same for all
+        double sum = 0;
+        for (index_t l = lane; l < d; l += warp_size) sum += radius[l] * vabs(v[l]);
+        reach = warp_reduce(sum, Plus());
+    }
     __device__ double product(index_t j) const { // (X v)_j by one lane
         double sum = 0;
         for (index_t l = 0; l < d; ++l) sum += x[l * n + j] * v[l];
@@ -183,6 +201,7 @@ struct ConeWarp {
             column[l] = 0;
         }
         __syncwarp();
+        if (radius && !move_to_corner(j)) return false;
         for (int pass = 0; pass < 2; ++pass) { // Gram-Schmidt, twice
             leave_span(k, row, row);
             for (index_t i = lane; i < k; i += warp_size) column[i] += c[i];
@@ -196,6 +215,19 @@ struct ConeWarp {
         __syncwarp();
         return true;
     }
+    // The row becomes that of the box's corner which is worst at v, a unit vector again; false
+    // where it vanishes.
+    __device__ bool move_to_corner(index_t j) {
+        const double inverse = inverse_length[j];
+        for (index_t l = lane; l < d; l += warp_size)
+            row[l] -= ::copysign(radius[l] * inverse, v[l]);
+        const double size = warp_length(row, d);
+        if (!(size > 0)) return false;
+        const double scale = 1 / size;
+        for (index_t l = lane; l < d; l += warp_size) row[l] *= scale;
+        __syncwarp();
+        return true;
+    }
     __device__ bool active(index_t j) const {
         int here = 0;
         for (index_t k = lane; k < *count; k += warp_size) here |= rows[k] == j;
@@ -205,7 +237,7 @@ struct ConeWarp {
     // How many rows are violated by more than `level`.
     __device__ index_t violated(double level) const {
         index_t found = 0;
-        for (index_t j = lane; j < n; j += warp_size) found += signed_by(j, xv[j]) < -level;
+        for (index_t j = lane; j < n; j += warp_size) found += slack(j, xv[j]) < -level;
         return warp_reduce(found, Plus());
     }
     // The violated rows, or some of the worst, at most `most`, become the candidates.
@@ -216,7 +248,7 @@ struct ConeWarp {
         if (found > most) {
             double worst = 0;
             for (index_t j = lane; j < n; j += warp_size) {
-                const double violation = -signed_by(j, xv[j]);
+                const double violation = -slack(j, xv[j]);
                 worst = violation > worst ? violation : worst;
             }
             worst = warp_reduce(worst, Larger());
@@ -229,7 +261,7 @@ struct ConeWarp {
         kept = 0;
         for (index_t first = 0; first < n && kept < most; first += warp_size) {
             const index_t j = first + lane;
-            const bool take = j < n && signed_by(j, xv[j]) < -level;
+            const bool take = j < n && slack(j, xv[j]) < -level;
             const unsigned taken = __ballot_sync(whole_warp, take);
             const index_t at = kept + __popc(taken & ((1u << lane) - 1));
             if (take && at < most) candidate[at] = j;
@@ -243,17 +275,19 @@ struct ConeWarp {
     // From a v that violates rows (xv = X v) to the projection.
     __device__ void refine() {
         const double tolerance = feasibility * warp_length(r, d);
-        index_t budget = 20 * d + 200;
+        index_t budget = (radius ? 100 : 20) * d + 200;
         for (;;) {
+            measure_reach();
             const index_t found = collect(tolerance);
             if (found == 0) return;
             bool changed = false;
             while (budget > 0) {
+                measure_reach();
                 double worst = -tolerance;
                 index_t entering = most;
                 for (index_t k = lane; k < kept; k += warp_size) {
                     const index_t j = candidate[k];
-                    value[k] = j < 0 ? 0.0 : signed_by(j, product(j));
+                    value[k] = j < 0 ? 0.0 : slack(j, product(j));
                     if (value[k] < worst) worst = value[k], entering = k;
                 }
                 warp_least(worst, entering);
@@ -326,11 +360,12 @@ __global__ void __launch_bounds__(cone_threads, 1) refine_cones(ConeArguments a)
 // Bytes: reads 8 (n d + G n + B d); writes 8 B.
 __global__ void __launch_bounds__(cone_threads, 1) cone_violations(ConeArguments a) {
     for (index_t k = warp_number(); k < a.count; k += warps()) {
-        const ConeWarp cone(a, k);
+        ConeWarp cone(a, k);
+        cone.measure_reach();
         const double length = warp_length(cone.v, a.d);
         double worst = 0;
         for (index_t j = cone.lane; j < a.n; j += warp_size) {
-            const double violation = -cone.signed_by(j, cone.product(j));
+            const double violation = -cone.slack(j, cone.product(j));
             worst = violation > worst ? violation : worst;
         }
         worst = warp_reduce(worst, Larger());

@@ -17,15 +17,15 @@ constexpr double cancellation = 0.1; // project twice when v is this much shorte
 } // namespace
 
 ConeProjector::ConeProjector(index_t n, index_t d, index_t n_gates, const double* x,
-                             const double* gates, int threads, std::vector<double> radius,
+                             const double* gates, int threads, const std::vector<double>& radius,
                              std::shared_ptr<Queue> queue, const Sharing& sharing)
     : n_(n), d_(d), p_(n_gates), threads_(threads), steps_(std::move(queue), threads, sharing),
-      x_(steps_.queue(), checked_product(n, d)), sign_(checked_product(n_gates, n)), gates_(gates),
-      radius_(std::move(radius)) {
+      x_(steps_.queue(), checked_product(n, d)), sign_(checked_product(n_gates, n)), gates_(gates) {
+    set_radius(radius);
     double* unit = x_.data();
     for (index_t j = 0; j < n; ++j) {
         const double length = norm2(d, x + j * d);
-        if (!radius_.empty()) inverse_length_.push_back(length > 0 ? 1 / length : 1.0);
+        if (robust()) inverse_length_.data()[j] = length > 0 ? 1 / length : 1.0;
         for (index_t k = 0; k < d; ++k) unit[j * d + k] = length > 0 ? x[j * d + k] / length : 0.0;
     }
     parallel_for(n_gates, threads, [&](index_t i) {
@@ -36,7 +36,7 @@ ConeProjector::ConeProjector(index_t n, index_t d, index_t n_gates, const double
 
 double ConeProjector::reach(const double* v) const {
     double sum = 0;
-    for (std::size_t k = 0; k < radius_.size(); ++k) sum += radius_[k] * std::abs(v[k]);
+    for (index_t k = 0; k < radius_.size(); ++k) sum += radius_.data()[k] * std::abs(v[k]);
     return sum;
 }
 
@@ -45,9 +45,9 @@ bool ConeProjector::add(const Candidate& c, const double* v, ActiveSet& s, Scrat
     const index_t k = s.size(), d = d_;
     if (k >= d) return false;
     for (index_t i = 0; i < d; ++i) w.row[i] = c.sign * c.unit[i];
-    if (!radius_.empty()) {
-        for (index_t i = 0; i < d; ++i)
-            w.row[i] -= std::copysign(radius_[i] * inverse_length_[c.row], v[i]);
+    if (robust()) {
+        const double *e = radius_.data(), inverse = inverse_length_.data()[c.row];
+        for (index_t i = 0; i < d; ++i) w.row[i] -= std::copysign(e[i] * inverse, v[i]);
         const double size = norm2(d, w.row.data());
         if (!(size > 0)) return false;
         for (index_t i = 0; i < d; ++i) w.row[i] /= size;

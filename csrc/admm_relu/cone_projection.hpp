@@ -13,6 +13,7 @@
 // them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -65,7 +66,7 @@ class ConeProjector {
   public:
     // X (n x d) and D (P x n), where the kernels run, are read here only; D is kept on CUDA.
     ConeProjector(index_t n, index_t d, index_t n_gates, const double* x, const double* gates,
-                  int threads, std::vector<double> radius = {},
+                  int threads, const std::vector<double>& radius = {},
                   std::shared_ptr<Queue> queue = make_queue(), const Sharing& sharing = {});
 
     // For blocks b = 0 .. count - 1 (gate b % P) of length d: v_b = Proj_K(r_b) and its norm; zero
@@ -108,24 +109,31 @@ class ConeProjector {
                     Scratch& w) const;
     // (E_i X v)_j / ||x_j|| - e'|v| / ||x_j||, given the first term without its sign and e'|v|
     double slack(double sign, index_t j, double xv, double reach) const {
-        return radius_.empty() ? sign * xv : sign * xv - reach * inverse_length_[j];
+        return robust() ? sign * xv - reach * inverse_length_.data()[j] : sign * xv;
     }
     double slack(const Candidate& c, const double* v, double reach) const {
         return slack(c.sign, c.row, dot(d_, c.unit, v), reach);
     }
-    index_t budget() const { return (radius_.empty() ? 20 : 100) * d_ + 200; }
+    index_t budget() const { return (robust() ? 100 : 20) * d_ + 200; }
+    bool robust() const { return radius_.size() > 0; }
     double reach(const double* v) const; // e'|v|
+    void set_radius(const std::vector<double>& radius) {
+        radius_ = steps_.array<double>(static_cast<index_t>(radius.size()));
+        inverse_length_ = steps_.array<double>(radius.empty() ? 0 : n_);
+        std::copy(radius.begin(), radius.end(), radius_.mirror());
+        radius_.send();
+    }
 
     index_t n_, d_, p_;
     index_t first_ = 0; // of the samples of all ranks, this rank's first
     int threads_;
     AdmmSteps steps_;
-    Array<double> x_;                             // unit rows (zero rows stay zero); CUDA: columns
-    Buffer<double> sign_;                         // E (P x n), on the CPU
-    const double* gates_;                         // D (P x n)
-    Array<double> xv_, work_;                     // CUDA: X v, and rows of d numbers, of each block
-    Array<index_t> candidates_;                   // CUDA: of each block
-    std::vector<double> radius_, inverse_length_; // e (d) and 1 / ||x_j||, or empty
+    Array<double> x_;                       // unit rows (zero rows stay zero); CUDA: columns
+    Buffer<double> sign_;                   // E (P x n), on the CPU
+    const double* gates_;                   // D (P x n)
+    Array<double> xv_, work_;               // CUDA: X v, and rows of d numbers, of each block
+    Array<index_t> candidates_;             // CUDA: of each block
+    Array<double> radius_, inverse_length_; // e (d) and 1 / ||x_j||, or empty
 };
 
 } // namespace fastopt

@@ -1,108 +1,74 @@
-// The system of the graph projection by preconditioned conjugate gradients, on the CPU.
+// The system of the graph projection by preconditioned conjugate gradients, for every backend.
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "admm_relu/design.hpp"
-#include "core/error.hpp"
-#include "core/parallel.hpp"
 
 namespace fastopt {
 namespace {
 
-template <class T> class ConjugateGradients final : public IterativeSystem<T> {
-  public:
-    explicit ConjugateGradients(Design<T>& design)
-        : design_(design), z_(design.c() * design.n()), g_(design.half()),
-          blocks_(checked_product(design.n_gates() * design.d(), design.d())) {}
-
-    void factorise(double s) override {
-        s_ = static_cast<T>(s);
-        const index_t d = design_.d();
-        const int threads = design_.threads();
-        const bool tiled = design_.long_gate(); // then a gate at a time, else gates in parallel
-        const auto each_gate = [&](const auto& work) {
-            if (!tiled) return parallel_for(design_.n_gates(), threads, work);
-            for (index_t i = 0; i < design_.n_gates(); ++i) work(i);
-        };
-        each_gate([&](index_t i) { design_.gate_gram(i, s_, blocks_.data() + i * d * d); });
-        sum_over_ranks(design_.sharing().samples, blocks_.data(), blocks_.size());
-        each_gate([&](index_t i) {
-            T* block = blocks_.data() + i * d * d;
-            for (index_t k = 0; k < d; ++k) block[k * d + k] += T(1);
-            if (!(tiled ? tiled_potrf(d, block, threads) : potrf(d, block, d))) not_definite();
-        });
-    }
-    void solve(const T* rhs, T* x, double tolerance) override;
-
-  private:
-    void apply(const T* x, T* y) { // y = (I + s Fh'Fh) x
-        design_.forward(x, z_.data());
-        design_.adjoint(z_.data(), y);
-        for (index_t i = 0; i < design_.half(); ++i) y[i] = x[i] + s_ * y[i];
-    }
-
-    Design<T>& design_;
-    T s_ = 0;
-    Buffer<T> z_, g_;  // work
-    Buffer<T> blocks_; // a Cholesky factor for each gate
-};
-
-// Preconditioned conjugate gradients for all c outputs in lockstep.
-template <class T> void ConjugateGradients<T>::solve(const T* rhs, T* x, double tolerance) {
-    const index_t d = design_.d(), p = design_.n_gates(), c = design_.c(), m = p * d;
-    const int threads = design_.threads();
-    std::vector<T> r(rhs, rhs + c * m), y(r.size()), q(r.size());
-    const auto precondition = [&] {
-        std::copy(r.begin(), r.end(), y.begin());
-        parallel_for(p, threads, [&](index_t i) {
-            const T* block = blocks_.data() + i * d * d;
-            for (index_t k = 0; k < c; ++k) potrs(d, 1, block, d, y.data() + k * m + i * d, 1);
-        });
-    };
-    const auto dots = [&](const T* a, const T* b) { // of each output
-        std::vector<double> out(c);
-        for (index_t k = 0; k < c; ++k) out[k] = dot(m, a + k * m, b + k * m);
-        sum_over_ranks(design_.sharing().weights, out.data(), c);
-        return out;
-    };
-    apply(x, g_.data());
-    std::vector<double> goal = dots(rhs, rhs);
-    for (double& g : goal) g = tolerance * std::sqrt(g);
-    for (std::size_t i = 0; i < r.size(); ++i) r[i] -= g_[static_cast<index_t>(i)];
-    precondition();
-    q = y;
-    std::vector<double> rho = dots(r.data(), y.data());
-    for (int iteration = 0; iteration < 500; ++iteration) {
-        const std::vector<double> rest = dots(r.data(), r.data());
-        bool done = true;
-        for (index_t k = 0; k < c; ++k) done = done && std::sqrt(rest[k]) <= goal[k];
-        if (done) return;
-        ++this->iterations;
-        apply(q.data(), g_.data());
-        const std::vector<double> curvature = dots(q.data(), g_.data());
-        for (index_t k = 0; k < c; ++k) {
-            if (!(curvature[k] > 0) || !(rho[k] > 0)) continue;
-            const T alpha = static_cast<T>(rho[k] / curvature[k]);
-            axpy(m, alpha, q.data() + k * m, x + k * m);
-            axpy(m, -alpha, g_.data() + k * m, r.data() + k * m);
-        }
-        precondition();
-        const std::vector<double> next = dots(r.data(), y.data());
-        for (index_t k = 0; k < c; ++k) {
-            const T ratio = rho[k] > 0 ? static_cast<T>(next[k] / rho[k]) : T(0);
-            rho[k] = next[k];
-            for (index_t i = 0; i < m; ++i) q[k * m + i] = y[k * m + i] + ratio * q[k * m + i];
-        }
-    }
-}
+constexpr int most_iterations = 500;
 
 } // namespace
 
-template <class T> std::unique_ptr<IterativeSystem<T>> conjugate_gradients(Design<T>& design) {
-    return std::make_unique<ConjugateGradients<T>>(design);
+template <class T>
+ConjugateGradients<T>::ConjugateGradients(Design<T>& design) : design_(design), blocks_(design) {
+    const AdmmSteps& steps = design.steps();
+    const index_t size = design.half(), c = design.c();
+    z_ = steps.array<T>(c * design.n());
+    for (Array<T>* a : {&g_, &r_, &y_, &q_}) *a = steps.array<T>(size);
+    for (Array<double>* a : {&rest_, &rho_, &next_, &curvature_}) *a = steps.array<double>(c);
 }
 
-template std::unique_ptr<IterativeSystem<double>> conjugate_gradients(Design<double>&);
-template std::unique_ptr<IterativeSystem<float>> conjugate_gradients(Design<float>&);
+template <class T> void ConjugateGradients<T>::factorise(double s) {
+    s_ = s;
+    blocks_.factorise(s);
+}
+
+template <class T> void ConjugateGradients<T>::apply(const T* x, T* y) {
+    design_.forward(x, z_.data());
+    design_.adjoint(z_.data(), y);
+    design_.steps().scale_and_add(design_.half(), s_, x, y);
+}
+
+template <class T>
+void ConjugateGradients<T>::dots(const T* a, const T* b, const Array<double>& out) {
+    const index_t c = design_.c();
+    design_.steps().row_dots(c, design_.half() / c, a, b, out.data());
+    sum_over_ranks(design_.sharing().weights, out.data(), c);
+}
+
+template <class T> void ConjugateGradients<T>::solve(const T* rhs, T* x, double tolerance) {
+    AdmmSteps& steps = design_.steps();
+    const index_t size = design_.half(), c = design_.c(), m = size / c;
+    dots(rhs, rhs, rest_);
+    std::vector<double> goal(rest_.fetch(), rest_.mirror() + c);
+    for (double& g : goal) g = tolerance * std::sqrt(g);
+    apply(x, g_.data());
+    steps.subtract(size, rhs, g_.data(), r_.data());
+    blocks_.solve(r_.data(), y_.data());
+    steps.copy(size, y_.data(), q_.data());
+    dots(r_.data(), y_.data(), rho_);
+    for (int iteration = 0; iteration < most_iterations; ++iteration) {
+        dots(r_.data(), r_.data(), rest_);
+        const double* rest = rest_.fetch();
+        bool done = true;
+        for (index_t k = 0; k < c; ++k) done = done && std::sqrt(rest[k]) <= goal[k];
+        if (done) return;
+        ++iterations;
+        apply(q_.data(), g_.data());
+        dots(q_.data(), g_.data(), curvature_);
+        steps.advance_rows(c, m, rho_.data(), curvature_.data(), q_.data(), g_.data(), x,
+                           r_.data());
+        blocks_.solve(r_.data(), y_.data());
+        dots(r_.data(), y_.data(), next_);
+        steps.turn_rows(c, m, rho_.data(), next_.data(), y_.data(), q_.data());
+        std::swap(rho_, next_);
+    }
+}
+
+template class ConjugateGradients<double>;
+template class ConjugateGradients<float>;
 
 } // namespace fastopt

@@ -226,9 +226,44 @@ template <class T> void GramSystem<T>::solve(const T* rhs, T* x) {
     tiled_solve(size_, design_->c(), matrix_.data(), x, threads);
 }
 
+template <class T>
+GateBlocks<T>::GateBlocks(Design<T>& design)
+    : design_(&design),
+      blocks_(design.steps().queue(),
+              checked_product(checked_product(design.n_gates(), design.d()), design.d())) {}
+
+template <class T> void GateBlocks<T>::factorise(double s) {
+    const index_t d = design_->d();
+    const int threads = design_->threads();
+    const bool tiled = design_->long_gate(); // then a gate at a time, else gates in parallel
+    const auto each_gate = [&](const auto& work) {
+        if (!tiled) return parallel_for(design_->n_gates(), threads, work);
+        for (index_t i = 0; i < design_->n_gates(); ++i) work(i);
+    };
+    each_gate(
+        [&](index_t i) { design_->gate_gram(i, static_cast<T>(s), blocks_.data() + i * d * d); });
+    sum_over_ranks(design_->sharing().samples, blocks_.data(), blocks_.size());
+    each_gate([&](index_t i) {
+        T* block = blocks_.data() + i * d * d;
+        for (index_t k = 0; k < d; ++k) block[k * d + k] += T(1);
+        if (!(tiled ? tiled_potrf(d, block, threads) : potrf(d, block, d))) not_definite();
+    });
+}
+
+template <class T> void GateBlocks<T>::solve(const T* rhs, T* x) {
+    const index_t d = design_->d(), p = design_->n_gates();
+    std::copy(rhs, rhs + design_->half(), x);
+    parallel_for(p, design_->threads(), [&](index_t i) {
+        const T* block = blocks_.data() + i * d * d;
+        for (index_t k = 0; k < design_->c(); ++k) potrs(d, 1, block, d, x + (k * p + i) * d, 1);
+    });
+}
+
 template class Design<double>;
 template class Design<float>;
 template class GramSystem<double>;
 template class GramSystem<float>;
+template class GateBlocks<double>;
+template class GateBlocks<float>;
 
 } // namespace fastopt

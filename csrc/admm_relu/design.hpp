@@ -73,17 +73,40 @@ template <class T> class GramSystem {
     SymmetricProduct<T> product_;
 };
 
-// The same, Fh' Fh only, without storing H.
-template <class T> class IterativeSystem {
+// The blocks I + s X' D_i X of the gates on the diagonal of I + s Fh' Fh.
+template <class T> class GateBlocks {
   public:
-    virtual ~IterativeSystem() = default;
-    virtual void factorise(double s) = 0; // the preconditioner
-    // From x. `tolerance`: of the residual, relative to the right-hand side.
-    virtual void solve(const T* rhs, T* x, double tolerance) = 0;
-    index_t iterations = 0;
+    explicit GateBlocks(Design<T>& design);
+
+    void factorise(double s);
+    void solve(const T* rhs, T* x); // c right-hand sides, rows
+
+  private:
+    Design<T>* design_;
+    Array<T> blocks_; // CPU: Cholesky factors; CUDA: inverses
 };
-// Conjugate gradients with the gates' own blocks as the preconditioner; on the CPU only.
-template <class T> std::unique_ptr<IterativeSystem<T>> conjugate_gradients(Design<T>& design);
+
+// The system I + s Fh' Fh without storing it: conjugate gradients for all c outputs in lockstep,
+// with the gates' own blocks as the preconditioner.
+template <class T> class ConjugateGradients {
+  public:
+    explicit ConjugateGradients(Design<T>& design);
+
+    void factorise(double s); // the preconditioner
+    // From x. `tolerance`: of the residual, relative to the right-hand side.
+    void solve(const T* rhs, T* x, double tolerance);
+    index_t iterations = 0;
+
+  private:
+    void apply(const T* x, T* y);                                // y = (I + s Fh'Fh) x
+    void dots(const T* a, const T* b, const Array<double>& out); // of each output
+
+    Design<T>& design_;
+    double s_ = 0;
+    GateBlocks<T> blocks_;
+    Array<T> z_, g_, r_, y_, q_; // F x; (I + s Fh'Fh) q; residual, preconditioned; direction
+    Array<double> rest_, rho_, next_, curvature_; // r'r, r'y before and after, q'g; of each output
+};
 
 [[noreturn]] void not_definite(); // the BackendError of factorise
 
@@ -119,7 +142,7 @@ template <class T> class GraphProjection {
     Array<T> e_, f_, g_, z_; // work
     Array<T> target_;        // Fh'b
     const T* fixed_ = nullptr;
-    std::unique_ptr<IterativeSystem<T>> iterative_; // from the last solution, in f, on
+    std::unique_ptr<ConjugateGradients<T>> iterative_; // from the last solution, in f, on
 };
 
 } // namespace fastopt

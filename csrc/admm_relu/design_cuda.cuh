@@ -68,6 +68,22 @@ template <class T> struct GatedColumns {
         out[at] = gates[g * n + first + r] * x[(first + r) * d + column - g * d];
     }
 };
+// y_ki = A_i r_ki for `rows` rows of P blocks of d numbers and a symmetric d x d matrix A_i of each
+// gate. Bytes: reads T (P d d + rows P d); writes T rows P d.
+template <class T> struct GateProducts {
+    index_t d, p;
+    const T* matrices;
+    const T* r;
+    T* y;
+    FASTOPT_HD void operator()(index_t at) const {
+        const index_t block = at / d, l = at - block * d;
+        const T* column = matrices + block % p * d * d + l;
+        const T* from = r + block * d;
+        T sum = 0;
+        for (index_t k = 0; k < d; ++k) sum += column[k * d] * from[k];
+        y[at] = sum;
+    }
+};
 // The lower triangle of I + s H, of order s and with `below` = s (s - 1) / 2 numbers below the
 // diagonal. Bytes: reads T (below + s); writes T (below + s).
 template <class T> struct ShiftedGram {

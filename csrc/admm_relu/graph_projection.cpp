@@ -26,7 +26,7 @@ GraphProjection<T>::GraphProjection(Design<T>& design, int signs, index_t max_de
     e_ = steps.array<T>(half), g_ = steps.array<T>(half), z_ = steps.array<T>(c * n);
     if (form_ != Form::rows) f_ = steps.array<T>(half), target_ = steps.array<T>(half);
     if (form_ == Form::iterative) {
-        iterative_ = conjugate_gradients(design);
+        iterative_ = std::make_unique<ConjugateGradients<T>>(design);
         return;
     }
     system_ = GramSystem<T>(design, form_ == Form::rows);

@@ -8,11 +8,6 @@
 
 namespace fastopt {
 
-double sigmoid(double x) {
-    const double e = vexp(x < 0 ? x : -x);
-    return x < 0 ? e / (1 + e) : 1 / (1 + e);
-}
-
 LossKind loss_kind(const std::string& name) {
     const std::pair<const char*, LossKind> words[] = {{"squared", LossKind::squared},
                                                       {"logistic", LossKind::logistic},

@@ -37,6 +37,7 @@ class Loss {
     bool curved() const { return smooth() && kind_ != LossKind::softmax; }
     const double* y() const { return y_.mirror(); } // the host's
     const Array<double>& targets() const { return y_; }
+    const double* kernel_weights() const { return weights_.size() ? weights_.data() : nullptr; }
     index_t size() const { return n_ * c_; }
     double weight(index_t j) const { return weights_.size() ? weights_.mirror()[j] : 1.0; }
     AdmmSteps& steps() const { return steps_; }
@@ -58,7 +59,5 @@ class Loss {
 };
 
 LossKind loss_kind(const std::string& name); // throws for an unknown name
-
-double sigmoid(double x);
 
 } // namespace fastopt

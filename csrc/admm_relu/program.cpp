@@ -5,15 +5,26 @@
 #include "core/error.hpp"
 
 namespace fastopt {
+namespace {
+
+Array<double> ones_of(const std::shared_ptr<Queue>& queue, index_t n) {
+    const Array<double> ones(queue, n);
+    std::fill(ones.mirror(), ones.mirror() + n, 1.0);
+    ones.send();
+    return ones;
+}
+
+} // namespace
 
 Program::Program(const ProgramShape& s, const double* x, const double* gates, Loss l, int threads,
                  const std::vector<double>& radius)
-    : shape(s), loss(std::move(l)),
-      robust(s.robust ? std::make_unique<RobustLoss>(loss, s.n, s.d, x, radius, threads) : nullptr),
-      ones(static_cast<std::size_t>(s.robust ? s.n : 0), 1.0),
-      steps(loss.steps().queue(), threads, loss.steps().sharing()),
+    : shape(s), loss(std::move(l)), steps(loss.steps().queue(), threads, loss.steps().sharing()),
       kernel_x(steps.queue(), x, checked_product(s.n, s.d)),
       kernel_gates(steps.queue(), gates, checked_product(s.n_gates, s.n)),
+      robust(s.robust
+                 ? std::make_unique<RobustLoss>(loss, s.n, s.d, kernel_x.data(), radius, threads)
+                 : nullptr),
+      ones(ones_of(steps.queue(), s.robust ? s.n : 0)),
       design(s.n, s.robust ? 1 : s.d, s.n_gates, s.outputs(),
              s.robust ? ones.data() : kernel_x.data(), kernel_gates.data(), threads, steps.queue(),
              steps.sharing()),
@@ -21,8 +32,6 @@ Program::Program(const ProgramShape& s, const double* x, const double* gates, Lo
       work_(steps.queue(), s.size()), projected_(steps.queue(), s.size()),
       turned_(steps.queue(), s.robust ? s.size() : 0), norm_(steps.queue(), s.blocks()),
       scaled_(steps.queue(), s.dual_size()) {
-    FASTOPT_REQUIRE(!s.robust || kernels_on_host(),
-                    "robust_eps runs on the CPU only: use device='cpu'");
     FASTOPT_REQUIRE(!steps.sharing().comm() || kernels_on_host(),
                     "comm runs on the CPU only: use device='cpu'");
 }
@@ -51,9 +60,7 @@ void Program::predict(const double* v, double* z) {
         e = work_.data();
     }
     if (robust) {
-        ProgramShape one = shape;
-        one.signs = 1;
-        to_design(one, e, turned_.data());
+        to_design(1, e, turned_.data());
         e = turned_.data();
     }
     design.forward(e, z);
@@ -62,11 +69,7 @@ void Program::predict(const double* v, double* z) {
 void Program::pull_back(const double* t, double* g) {
     const index_t half = shape.half();
     design.adjoint(t, robust ? turned_.data() : g);
-    if (robust) {
-        ProgramShape one = shape;
-        one.signs = 1;
-        from_design(one, turned_.data(), g);
-    }
+    if (robust) from_design(1, turned_.data(), g);
     if (shape.signs == 2) steps.scale(half, -1, g, g + half);
 }
 

@@ -40,7 +40,7 @@ struct ProgramShape {
 class Program {
   public:
     // Keeps the host's pointers: X (n x d), gates D (P x n). `radius` (d): of a robust program,
-    // else empty; on the CPU only. It lives in the queue of its loss, and is shared by its ranks.
+    // else empty. It lives in the queue of its loss, and is shared by its ranks.
     Program(const ProgramShape& shape, const double* x, const double* gates, Loss loss, int threads,
             const std::vector<double>& radius = {});
 
@@ -51,6 +51,13 @@ class Program {
     double conjugate(const double* t) const;         // L*(t)
     // z = F v; L(z) + beta sum ||v_b||.
     double objective(const double* v, double beta, double* z);
+    // Weights of a robust program (signs, P, d) as its design takes them, (signs, d, P), and back.
+    template <class T> void to_design(index_t signs, const T* weights, T* turned) {
+        steps.transpose(signs, shape.n_gates, shape.d, weights, turned);
+    }
+    template <class T> void from_design(index_t signs, const T* turned, T* weights) {
+        steps.transpose(signs, shape.d, shape.n_gates, turned, weights);
+    }
     void predict(const double* v, double* z);   // z = F v
     void pull_back(const double* t, double* g); // g = F't
     double penalty(const double* v);            // sum ||v_b||
@@ -71,10 +78,10 @@ class Program {
 
     const ProgramShape shape;
     const Loss loss;
-    const std::unique_ptr<const RobustLoss> robust; // null: no perturbations
-    const std::vector<double> ones;                 // the design of a robust program
     AdmmSteps steps;
     const Input<double> kernel_x, kernel_gates;
+    const std::unique_ptr<const RobustLoss> robust; // null: no perturbations
+    const Array<double> ones;                       // the design of a robust program
     Design<double> design;
     ConeProjector& cones(); // made when first asked for
     // The active rows of the last dual norm, one set for each block: where the next one starts.
@@ -93,18 +100,6 @@ class Program {
     Array<double> work_, projected_, turned_, norm_, scaled_;
     double beta_max_ = -1;
 };
-
-// Weights of a robust program (signs, P, d) as its design takes them, (signs, d, P), and back.
-template <class T> void to_design(const ProgramShape& s, const T* weights, T* turned) {
-    for (index_t i = 0; i < s.signs * s.n_gates; ++i)
-        for (index_t k = 0, g = i % s.n_gates, first = (i - g) * s.d; k < s.d; ++k)
-            turned[first + k * s.n_gates + g] = weights[i * s.d + k];
-}
-template <class T> void from_design(const ProgramShape& s, const T* turned, T* weights) {
-    for (index_t i = 0; i < s.signs * s.n_gates; ++i)
-        for (index_t k = 0, g = i % s.n_gates, first = (i - g) * s.d; k < s.d; ++k)
-            weights[i * s.d + k] = turned[first + k * s.n_gates + g];
-}
 
 constexpr double unlimited = std::numeric_limits<double>::infinity();
 

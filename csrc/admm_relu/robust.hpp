@@ -20,9 +20,9 @@ namespace fastopt {
 
 class RobustLoss {
   public:
-    // `loss` (one output) and X (n x d) must outlive this.
-    RobustLoss(const Loss& loss, index_t n, index_t d, const double* x, std::vector<double> radius,
-               int threads);
+    // `loss` (one output) and X (n x d) must outlive this. Pointers point where the kernels run.
+    RobustLoss(const Loss& loss, index_t n, index_t d, const double* x,
+               const std::vector<double>& radius, int threads);
 
     double value(const double* q) const;
     void gradient(const double* q, double* t) const; // a dual point with Theta in dL(Q)
@@ -30,15 +30,15 @@ class RobustLoss {
     // min L(Q) + rho/2 ||Q - A||^2, and the dual point with Theta = rho (A - Q).
     void prox(const double* a, double rho, double* q, double* t) const;
 
-  private:
-    struct Row;
-    void worst(const double* q, double* z) const; // the adversary's predictions
-    void solve_row(Row& row) const;
+  private:                                         // defined by robust_rows.cpp and robust_steps.cu
+    void worst(const double* q, double* z) const;  // the adversary's predictions
+    void slopes(const double* q, double* t) const; // Theta and theta, given tau
+    double excess(const double* t) const;          // of the squared loss's conjugate over L*(tau)
 
     const Loss& loss_;
     index_t n_, d_;
     const double* x_;
-    std::vector<double> radius_;
+    Array<double> radius_, worst_; // worst_: work
     int threads_;
 };
 

@@ -170,10 +170,10 @@ template <class T> struct SplittingSolver<T>::State {
         if (!program.robust)
             return graph.project(a.data(), target.data(), u.data(), zeta.data(), want_zeta,
                                  tolerance);
-        to_design(program.shape, a.data(), turned.data());
+        program.to_design(program.shape.signs, a.data(), turned.data());
         graph.project(turned.data(), target.data(), turned.data() + size, zeta.data(), want_zeta,
                       tolerance);
-        from_design(program.shape, turned.data() + size, u.data());
+        program.from_design(program.shape.signs, turned.data() + size, u.data());
     }
 
     // z = prox_{L/rz}(r_z); of a robust loss with its dual point.

@@ -70,6 +70,14 @@ CudaInfo cuda_info() {
     return info;
 }
 
+index_t cuda_free_memory() {
+    // What was freed in the order of a stream goes back to the device when it is waited for.
+    check(cudaDeviceSynchronize(), "waiting for the device");
+    std::size_t free = 0, total = 0;
+    check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+    return static_cast<index_t>(free);
+}
+
 // ---- the queue ---------------------------------------------------------------------------------
 
 Queue::Queue() {

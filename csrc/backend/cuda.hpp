@@ -16,6 +16,8 @@ struct CudaInfo {
 };
 CudaInfo cuda_info();
 
+index_t cuda_free_memory(); // bytes that nobody has on the device; waits for it
+
 // The best of `repeats` measurements by the device's own clock.
 struct CudaRates {
     double bytes = 0;                    // a second, read and written by a copy of `copied` bytes

@@ -169,9 +169,8 @@ class PyProgram {
         check_predictions(r);
         const ProgramShape& s = program_->shape;
         const Array<double> out = output(s.predictions());
-        std::vector<double> t(static_cast<std::size_t>(s.dual_size()));
         if (program_->robust)
-            program_->robust->prox(r.data(), rho, out.data(), t.data());
+            program_->robust->prox(input(r).data(), rho, out.data(), output(s.dual_size()).data());
         else
             program_->loss.prox(input(r).data(), rho, out.data());
         return share(out.take(), {s.outputs(), s.n});

@@ -13,6 +13,8 @@ void bind_backend(pybind11::module_& m) {
                               "device"_a = info.device, "runtime"_a = info.runtime,
                               "driver"_a = info.driver);
     });
+    m.def("cuda_free_memory", &cuda_free_memory,
+          pybind11::call_guard<pybind11::gil_scoped_release>());
     m.def(
         "cuda_rates",
         [](index_t copied, index_t order, int repeats) {

@@ -12,12 +12,13 @@ from scipy.sparse import issparse
 from ._admm_shares import ALONE, Shares, told
 from ._arguments import choice, numbers, refuse_overflow
 from ._glm import checked_sparse
-from ._memory import available_memory
+from ._memory import available_memory, refuse_beyond_memory
 from ._problem import Array
 
 LOSSES = ("squared", "logistic", "softmax", "hinge", "squared_hinge", "huber", "quantile")
 MARGIN_LOSSES = ("logistic", "hinge", "squared_hinge")
 ROBUST_LOSSES = ("squared", "logistic", "hinge", "squared_hinge")
+ADMM_CONES = 128  # up to this many columns 'admm' makes its weights feasible (paper_admm.cpp)
 
 
 @dataclass(frozen=True)
@@ -223,8 +224,10 @@ def read_data(
 # ---- memory ----------------------------------------------------------------------------------
 
 
-def memory_needed(n: int, d: int, n_gates: int, c: int, method: str, itemsize: int) -> int:
-    """Bytes of the engine's arrays without the linear system."""
+def memory_needed(
+    n: int, d: int, n_gates: int, c: int, method: str, itemsize: int, cuda: bool = False
+) -> int:
+    """Bytes of the engine's arrays without the linear system; on a device when `cuda`."""
     signs = 2 if method in ("conic", "admm") else 1
     size = signs * c * n_gates * d
     gates = n_gates * n * (8 + (8 if method == "conic" else 0) + (0 if itemsize == 8 else itemsize))
@@ -233,40 +236,71 @@ def memory_needed(n: int, d: int, n_gates: int, c: int, method: str, itemsize: i
     accelerate = 0 if method == "admm" else 40 * (size + c * n) * itemsize
     cones = signs * c * n_gates * n * 2 * itemsize if method == "admm" else 0
     design = n * d * (16 + itemsize)
+    if cuda and (method == "conic" or (method == "admm" and d <= ADMM_CONES)):
+        # X v and work of each block, and room for d active rows in each of five sets of them
+        cones += signs * c * n_gates * 8 * (n + 10 * d * (d + 1) + 8 * d + 48)
     return gates + tiles + state + accelerate + cones + design
 
 
-def _order(room: int, itemsize: int) -> int:
+def _order(room: int, itemsize: int, cuda: bool) -> int:
     """The largest order of a dense system in so many bytes."""
     order = int((0.8 * max(room, 0) / itemsize) ** 0.5)
-    return order if order > 4096 else int(order / 2**0.5)  # the inverse needs a second array
+    inverse = order <= 4096 or cuda  # needs a second array
+    return int(order / 2**0.5) if inverse else order
 
 
-def _with_system(n: int, d: int, n_gates: int, c: int, method: str, itemsize: int) -> int:
+def _rows_of_f(n: int, width: int, itemsize: int, cuda: bool) -> int:
+    """Bytes of the rows of so many columns of F from which a device makes a Gram matrix."""
+    return min(n * width, 2**22) * itemsize if cuda else 0
+
+
+def _with_system(
+    n: int, d: int, n_gates: int, c: int, method: str, itemsize: int, cuda: bool
+) -> int:
     """Bytes with the conjugate gradients' preconditioner: the least that a system takes."""
     width = n_gates if method == "scp" else d  # one gate over all hidden units
     blocks = (1 if method == "scp" else n_gates) * width**2 * itemsize
-    return memory_needed(n, d, n_gates, c, method, itemsize) + blocks
+    rows = _rows_of_f(n, width, itemsize, cuda)
+    return memory_needed(n, d, n_gates, c, method, itemsize, cuda) + blocks + rows
 
 
-def largest_system(n: int, d: int, n_gates: int, c: int, method: str, itemsize: int) -> int:
+def largest_system(
+    n: int, d: int, n_gates: int, c: int, method: str, itemsize: int, device: int | None = None
+) -> int:
     """The largest order of a dense system that memory allows.
+
+    `device`: the bytes that are free on a device whose memory the engine's arrays are to lie in;
+    the host then holds the data and the gates' patterns only.
 
     Raises
     ------
     MemoryError
         When neither a dense system fits nor what conjugate gradients need, with what would.
     """
-    room = available_memory()
+    cuda = device is not None
+    if device is None:
+        room = available_memory()
+    else:
+        room = device
+        refuse_beyond_memory(
+            f"holding {n} samples of {d} features and the patterns of {n_gates} gates",
+            8 * n * (4 * d + 2 * n_gates),
+            "take fewer gates or samples",
+        )
+
+    def columns(gates: int) -> int:
+        return gates if method == "scp" else gates * d
 
     def order_of(gates: int) -> int:
-        return _order(room - memory_needed(n, d, gates, c, method, itemsize), itemsize)
+        rows = _rows_of_f(n, columns(gates), itemsize, cuda) if columns(gates) < n else 0
+        needed = memory_needed(n, d, gates, c, method, itemsize, cuda) + rows
+        return _order(room - needed, itemsize, cuda)
 
     def dense(gates: int) -> bool:
-        return min(n, gates if method == "scp" else gates * d) <= order_of(gates)
+        return min(n, columns(gates)) <= order_of(gates)
 
     def fits(gates: int) -> bool:
-        return dense(gates) or _with_system(n, d, gates, c, method, itemsize) <= room
+        return dense(gates) or _with_system(n, d, gates, c, method, itemsize, cuda) <= room
 
     if fits(n_gates):
         return order_of(n_gates)
@@ -274,14 +308,15 @@ def largest_system(n: int, d: int, n_gates: int, c: int, method: str, itemsize: 
     while fewer > 1 and not fits(fewer):
         fewer //= 2
     need = min(
-        _with_system(n, d, n_gates, c, method, itemsize),
-        memory_needed(n, d, n_gates, c, method, itemsize)
-        + 2 * min(n, n_gates if method == "scp" else n_gates * d) ** 2 * itemsize,
+        _with_system(n, d, n_gates, c, method, itemsize, cuda),
+        memory_needed(n, d, n_gates, c, method, itemsize, cuda)
+        + 2 * min(n, columns(n_gates)) ** 2 * itemsize,
     )
     advice = (
         f"gates={fewer} would fit." if fits(fewer) else "take fewer samples, features or outputs."
     )
+    on = " on the device" if cuda else ""
     raise MemoryError(
         f"{n} samples of {d} features with {n_gates} gates and {c} output(s) need "
-        f"{need / 2**30:.2g} GiB, more than the {room / 2**30:.2g} GiB available: {advice}"
+        f"{need / 2**30:.2g} GiB, more than the {room / 2**30:.2g} GiB available{on}: {advice}"
     )

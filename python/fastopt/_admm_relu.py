@@ -28,7 +28,7 @@ from ._admm_shares import Shares
 from ._arguments import choice, flag, integer, numbers, real, short, suggest_names
 from ._callback import wrap_callback
 from ._options import read_dtype
-from ._problem import Array, RandomSource
+from ._problem import Array, Key, RandomSource
 
 
 @suggest_names
@@ -224,37 +224,7 @@ def admm_relu(
         shares = Shares(ranks, shard)
         choice("method", method, METHODS)
         strength = _strength(beta, beta_ratio)
-        key = shares.key(rng)
-        shares.agree(**{**arguments, "rng": str(key)})
-        data = read_data(
-            X,
-            y,
-            loss,
-            sample_weight,
-            flag("fit_intercept", fit_intercept),
-            flag("standardize", standardize),
-            robust_eps,
-            shares,
-        )
-        settings = _settings(
-            module,
-            data,
-            loss=loss,
-            method=method,
-            rho=rho,
-            tol=tol,
-            gap_tol=gap_tol,
-            maxiter=maxiter,
-            maxtime=maxtime,
-            callback=callback,
-            disp=disp,
-            dtype=dtype,
-            threads=threads,
-            record_history=record_history,
-            polish=polish,
-            huber_delta=huber_delta,
-            quantile=quantile,
-        )
+        key, data, settings = _read(module, arguments, shares)
         deadline = Deadline(settings.options["maxtime"], shares)
         if isinstance(gates, str):
             choice("gates", gates, ("generate",))
@@ -356,37 +326,7 @@ gap_tol, maxiter, maxtime, rng, callback, dtype, device, threads, huber_delta, q
             raise ValueError(f"{name} must be a non-empty vector; its shape is {given.shape}.")
         for value in given:
             real(name, value, above=0.0)
-        key = shares.key(rng)
-        shares.agree(**{**arguments, "rng": str(key)})
-        data = read_data(
-            X,
-            y,
-            loss,
-            sample_weight,
-            flag("fit_intercept", fit_intercept),
-            flag("standardize", standardize),
-            robust_eps,
-            shares,
-        )
-        settings = _settings(
-            module,
-            data,
-            loss=loss,
-            method=method,
-            rho=None,
-            tol=tol,
-            gap_tol=gap_tol,
-            maxiter=maxiter,
-            maxtime=maxtime,
-            callback=callback,
-            disp=False,
-            dtype=dtype,
-            threads=threads,
-            record_history=False,
-            polish=True,
-            huber_delta=huber_delta,
-            quantile=quantile,
-        )
+        key, data, settings = _read(module, {**_OF_A_PATH, **arguments}, shares)
         if isinstance(gates, str):
             raise ValueError(f"gates must be a number or an array for a path; got {gates!r}.")
         deadline = Deadline(settings.options["maxtime"], shares)
@@ -444,7 +384,28 @@ def _strength(beta: float | None, beta_ratio: float | None) -> Strength:
     return Strength(real("beta_ratio", beta_ratio, above=0.0), relative=True)
 
 
-def _settings(module: Any, data: TrainingData, **given: Any) -> Settings:
+# What `admm_relu` may be told and `admm_relu_path` not.
+_OF_A_PATH = {"rho": None, "disp": False, "record_history": False, "polish": True}
+
+
+def _read(module: Any, given: dict[str, Any], shares: Shares) -> tuple[Key, TrainingData, Settings]:
+    """The random key, the data and the settings of a call with these arguments, checked."""
+    key = shares.key(given["rng"])
+    shares.agree(**{**given, "rng": str(key)})
+    data = read_data(
+        given["X"],
+        given["y"],
+        given["loss"],
+        given["sample_weight"],
+        flag("fit_intercept", given["fit_intercept"]),
+        flag("standardize", given["standardize"]),
+        given["robust_eps"],
+        shares,
+    )
+    return key, data, _settings(module, data, given)
+
+
+def _settings(module: Any, data: TrainingData, given: dict[str, Any]) -> Settings:
     """The checked settings of one call."""
     method = resolve_method(given["method"], data.X.shape[1], data.radius is not None, data.shares)
     tol = real("tol", given["tol"], above=0.0)

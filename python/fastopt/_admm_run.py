@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import OptimizeResult
 
-from ._admm_data import TrainingData, largest_system
+from . import _backend
+from ._admm_data import ADMM_CONES, TrainingData, largest_system
 from ._admm_network import gated_network, hidden_unit_network, relu_network
 from ._admm_shares import Shares
 from ._callback import RAISED, RETURNED_TRUE, Listener
@@ -19,7 +20,6 @@ from ._problem import Array
 METHODS = ("auto", "conic", "admm", "gated", "scp")
 MAXITER = {"conic": 5000, "admm": 1000, "gated": 5000, "scp": 5000}
 ADMM_GAP = 1e-2  # gap_tol of 'admm' by default
-ADMM_CONES = 128  # up to this many columns 'admm' makes its weights feasible (paper_admm.cpp)
 CALLBACK_STATUS = 99
 CONIC_LIMIT = 100  # auto: 'conic' up to this many columns
 CERTIFY_LIMIT = 400  # auto: 'admm' and then 'conic' up to this many, 'admm' alone beyond
@@ -70,9 +70,8 @@ class Engine:
         n, d = data.X.shape
         outputs = data.n_outputs if data.radius is None else d  # slopes instead of values
         own = data.shares.own(self.gates)
-        self._order = data.shares.least(
-            largest_system(n, d, len(own), outputs, s.method, np.dtype(s.dtype).itemsize)
-        )
+        sizes = (n, d, len(own), outputs, s.method, np.dtype(s.dtype).itemsize)
+        self._order = data.shares.least(largest_system(*sizes, _backend.device_memory(s.module)))
         X, Y, weights = data.X, data.Y, data.weights
         self.units = self.gates / np.linalg.norm(self.gates, axis=1, keepdims=True)
         if s.method == "scp":

@@ -9,7 +9,7 @@ from typing import Any
 
 from . import _cpu
 
-__all__ = ["info", "module"]
+__all__ = ["device_memory", "info", "module"]
 
 _ON_CUDA = {"admm_relu", "cbo", "sketch", "sketch_newton"}  # functions that fastopt._cuda holds
 _INSTALL = (
@@ -49,6 +49,11 @@ def module(device: str | None = None, solver: str = "") -> ModuleType:
         error = ValueError if importlib.util.find_spec("fastopt._cuda") is None else RuntimeError
         raise error(f"device='cuda' is not available: {cuda['reason']}")
     return importlib.import_module("fastopt._cuda")
+
+
+def device_memory(module: ModuleType) -> int | None:
+    """Bytes that are free where a module's arrays lie; None for one that computes on the CPU."""
+    return None if module is _cpu else int(module.cuda_free_memory())
 
 
 def info() -> dict[str, Any]:

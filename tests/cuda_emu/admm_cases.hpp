@@ -101,6 +101,29 @@ template <class Sink> class Cases {
         keep("subtract_rows", r, rounding);
     }
 
+    template <class T> void rows(index_t count, index_t n) {
+        name("rows", count, 10 * n + index_t{sizeof(T)});
+        AdmmSteps s(q_, 1);
+        const index_t size = count * n;
+        const auto a = on_device(q_, random_numbers<T>(size, 32)),
+                   b = on_device(q_, random_numbers<T>(size, 33)),
+                   x = on_device(q_, random_numbers<T>(size, 34));
+        const auto rho = on_device(q_, random_numbers(count, 35)), // not all positive
+            curvature = on_device(q_, random_numbers(count, 36));
+        const Array<double> dots(q_, count);
+        s.row_dots(count, n, a.data(), b.data(), dots.data());
+        keep("dots", dots, sizeof(T) == 8 ? 1e-12 : 1e-4);
+        const Array<T> r = b.clone(), turned(q_, size);
+        s.advance_rows(count, n, rho.data(), curvature.data(), a.data(), b.data(), x.data(),
+                       r.data());
+        keep("x", x, 0), keep("r", r, 0);
+        s.turn_rows(count, n, rho.data(), curvature.data(), a.data(), x.data()), keep("q", x, 0);
+        s.scale_and_add(size, 0.6, a.data(), x.data()), keep("scale_and_add", x, 0);
+        s.transpose(1, count, n, a.data(), turned.data()), keep("transpose", turned, 0);
+        if (n % 2 == 0) s.transpose(2, n / 2, count, a.data(), turned.data());
+        keep("two", turned, 0);
+    }
+
     void blocks(index_t count, index_t w) {
         name("blocks", count, w);
         AdmmSteps s(q_, 1);
@@ -162,6 +185,29 @@ template <class Sink> class Cases {
         }
     }
 
+    // Conjugate gradients where `design` has a dense system.
+    template <class T> void iterative(const Shape& s) {
+        name("iterative", s.n * 1000 + s.d, s.p * 100 + s.c * 10 + index_t{sizeof(T)});
+        const bool fine = sizeof(T) == 8;
+        const Samples k(s);
+        const auto x = on_device(q_, std::vector<T>(k.x.begin(), k.x.end())),
+                   gates = on_device(q_, std::vector<T>(k.gates.begin(), k.gates.end()));
+        Design<T> f(s.n, s.d, s.p, s.c, x.data(), gates.data(), 1, q_);
+        const auto a = on_device(q_, random_numbers<T>(2 * f.half(), 37)),
+                   t = on_device(q_, random_numbers<T>(s.c * s.n, 38));
+        const Array<T> u(q_, 2 * f.half()), z(q_, s.c * s.n);
+        GateBlocks<T> blocks(f);
+        GraphProjection<T> graph(f, 2, 0);
+        for (const double gamma : {0.7, 0.05}) {
+            blocks.factorise(gamma);
+            blocks.solve(a.data(), u.data()), keep("blocks", u, fine ? 1e-11 : 1e-3);
+            graph.set(gamma);
+            graph.project(a.data(), t.data(), u.data(), z.data(), true, fine ? 1e-13 : 1e-5);
+            keep("u", u, fine ? 1e-9 : 2e-3), keep("zeta", z, fine ? 1e-9 : 2e-3);
+        }
+        keep("some iterations", Numbers{double(graph.cg_iterations() > 0)}, 0);
+    }
+
     template <class T> void losses(index_t n, index_t c) {
         Numbers weights = random_numbers(n, 14);
         for (double& w : weights) w = w > -1 ? std::abs(w) : 0;
@@ -191,6 +237,95 @@ template <class Sink> class Cases {
                 keep("prox", moved, sizeof(T) == 8 ? 1e-11 : 1e-6);
             }
         }
+    }
+
+    void robust(index_t n, index_t d,
+                const std::vector<LossKind>& kinds = {LossKind::squared, LossKind::logistic,
+                                                      LossKind::hinge, LossKind::squared_hinge}) {
+        const auto x = on_device(q_, random_numbers(n * d, 39));
+        Numbers weights = random_numbers(n, 40), radius = random_numbers(d, 41);
+        for (double& w : weights) w = 0.3 + std::abs(w);
+        for (double& e : radius) e = 0.1 * std::max(e, 0.0) + 0.02;
+        for (const LossKind kind : kinds) {
+            name("robust " + std::to_string(static_cast<int>(kind)), n, d);
+            Numbers y = random_numbers(n, 42), slopes = random_numbers(d * n, 43);
+            for (double& v : y) v = kind == LossKind::squared ? v : v > 0 ? 1 : -1;
+            for (double& v : slopes) v = v > -1 ? v : 0;
+            for (const bool weighted : {false, true}) {
+                const Loss loss(kind, n, 1, y, weighted ? weights : Numbers(), 1, 1, q_);
+                const RobustLoss robust(loss, n, d, x.data(), radius, 1);
+                const auto at = on_device(q_, slopes);
+                const Array<double> t(q_, (d + 2) * n), q(q_, d * n);
+                keep("value", Numbers{robust.value(at.data())}, 1e-12);
+                robust.gradient(at.data(), t.data()), keep("gradient", t, 1e-13);
+                keep("conjugate", Numbers{robust.conjugate(t.data())}, 1e-11);
+                for (const double rho : {0.02, 0.6, 40.0}) {
+                    robust.prox(at.data(), rho, q.data(), t.data());
+                    keep("prox", q, 1e-12), keep("its dual point", t, 1e-12);
+                    keep("conjugate there", Numbers{robust.conjugate(t.data())}, 1e-10);
+                }
+            }
+        }
+    }
+
+    // Samples with a box around each, and gates the first of which is open for all of them.
+    static Samples wide(const Shape& s) {
+        Samples k(s);
+        Numbers directions = random_numbers(s.p * s.d, 2);
+        for (index_t j = 0; j < s.n; ++j) {
+            double& first = k.x[static_cast<std::size_t>(j * s.d)];
+            first = 1 + std::abs(first);
+        }
+        for (index_t l = 0; l < s.d; ++l) directions[static_cast<std::size_t>(l)] = l == 0;
+        k.gates = gate_patterns(s.n, s.d, k.x.data(), directions);
+        return k;
+    }
+    static Numbers boxes(index_t d) {
+        Numbers radius(static_cast<std::size_t>(d), 0.02);
+        radius[0] = 0; // as the column of ones has none
+        return radius;
+    }
+
+    void robust_cones(const Shape& s, double size) {
+        name("robust cones", s.n * 1000 + s.d, s.p);
+        const Samples k = wide(s);
+        const index_t count = 2 * s.p;
+        const auto x = on_device(q_, k.x), gates = on_device(q_, k.gates);
+        ConeProjector projector(s.n, s.d, s.p, x.data(), gates.data(), 1, boxes(s.d), q_);
+        ActiveSets sets(count);
+        Numbers r = random_numbers(count * s.d, 44);
+        for (double& v : r) v *= size;
+        const Array<double> v(q_, count * s.d), norm(q_, count);
+        for (unsigned call = 0; call < 3; ++call) {
+            for (index_t b = 0; b < count; ++b) r[static_cast<std::size_t>(b * s.d)] += 1;
+            const auto from = on_device(q_, r);
+            keep("before", Numbers{projector.worst_violation(count, from.data())}, 1e-12);
+            projector.project(count, from.data(), 0.0, sets, v.data(), norm.data());
+            keep("v", v, 1e-9), keep("norm", norm, 1e-9);
+            keep("feasible", Numbers{double(projector.worst_violation(count, v.data()) < 1e-10)},
+                 0);
+        }
+    }
+
+    void robust_program(const Shape& s, LossKind kind) {
+        name("robust program", s.n * 1000 + s.d, s.p * 10 + static_cast<int>(kind));
+        const Samples k = wide(s);
+        ProgramShape shape;
+        shape.n = s.n, shape.d = s.d, shape.n_gates = s.p, shape.robust = true;
+        Numbers y = random_numbers(s.n, 45);
+        for (double& v : y) v = kind == LossKind::squared ? v : v > 0 ? 1 : -1;
+        Program program(shape, k.x.data(), k.gates.data(), Loss(kind, s.n, 1, y, {}, 1, 1, q_), 1,
+                        boxes(s.d));
+        const auto v = on_device(q_, random_numbers(shape.size(), 46));
+        const Array<double> z(q_, shape.predictions()), t(q_, shape.dual_size()),
+            g(q_, shape.size());
+        keep("beta_max", Numbers{program.beta_max()}, 1e-9);
+        program.make_feasible(v.data()), keep("feasible", v, 1e-9);
+        keep("objective", Numbers{program.objective(v.data(), 0.3, z.data())}, 1e-9);
+        keep("z", z, 1e-9);
+        program.gradient(z.data(), t.data());
+        program.pull_back(t.data(), g.data()), keep("pulled back", g, 1e-9);
+        keep("dual", Numbers{program.dual(t.data(), 0.5)}, 1e-8);
     }
 
     // `twins`: each second row is nearly the one before, so that no set holds both.
@@ -289,13 +424,21 @@ template <class Sink> class Cases {
     void all() {
         for (const index_t n : {1, 31, 33, 700}) steps<double>(n), steps<float>(n);
         blocks(1, 1), blocks(33, 3), blocks(270, 2);
+        for (const index_t n : {1, 31, 33, 300}) rows<double>(3, n), rows<float>(2, n);
         signatures();
         for (const Shape& s : {Shape{1, 1, 1, 1}, {33, 1, 5, 2}, {31, 3, 9, 1}, {70, 5, 12, 2}})
-            design<double>(s), design<float>(s);
+            design<double>(s), design<float>(s), iterative<double>(s), iterative<float>(s);
+        iterative<double>({20, 40, 3, 1});
         for (const index_t n : {1, 33, 270}) losses<double>(n, 1);
         losses<double>(31, 3), losses<float>(31, 3);
         cones({1, 3, 2, 1}, 2), cones({40, 4, 5, 1}, 4), cones({300, 10, 3, 1}, 3);
         cones({80, 70, 1, 1}, 2), cones({4, 6, 8, 1}, 3, true);
+        for (const index_t n : {1, 31, 33, 270}) robust(n, 3);
+        robust(5, 1);
+        robust_cones({1, 3, 2, 1}, 1), robust_cones({40, 4, 5, 1}, 1);
+        robust_cones({300, 10, 3, 1}, 0.3), robust_cones({80, 70, 1, 1}, 0.3);
+        robust_program({30, 3, 4, 1}, LossKind::squared);
+        robust_program({33, 4, 5, 1}, LossKind::hinge);
         program({30, 3, 4, 1}, true, false), program({40, 4, 5, 2}, true, false);
         for (const Shape& s : {Shape{1, 1, 1, 1}, {33, 3, 4, 2}, {20, 40, 3, 1}}) {
             paper<double>(s, true), paper<float>(s, true);
@@ -318,6 +461,8 @@ template <class Sink> class Cases {
         s.inners(1, a.data(), n, index_t{0}, a.data(), b.data(), 1, 1, with_a.data(),
                  with_b.data());
         keep("inners", with_a, 1e-12);
+        robust(263000, 1, {LossKind::hinge});
+        rows<double>(1100, 260), rows<float>(1, 4000);
         const index_t samples = 33000;
         const auto x = on_device(q_, random_numbers(2 * samples, 25)),
                    gates = on_device(q_, Numbers(std::size_t(9 * samples), 1.0));

@@ -713,12 +713,22 @@ cudaError_t cudaGetDevice(int* index) {
     *index = 0;
     return cudaSuccess;
 }
+static std::size_t total_memory() { // what the device says of itself
+    return device().limit ? device().limit : std::size_t{1} << 30;
+}
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
     CUDA_EMU_CALL();
     *p = cudaDeviceProp();
     std::strcpy(p->name, "emulated device");
-    p->totalGlobalMem = device().limit ? device().limit : std::size_t{1} << 30;
+    p->totalGlobalMem = total_memory();
     p->major = 9, p->minor = 0, p->multiProcessorCount = 2;
+    return cudaSuccess;
+}
+cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
+    CUDA_EMU_CALL();
+    const Lock lock(device().mutex);
+    *total = total_memory();
+    *free = *total - std::min(*total, device().in_use);
     return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int* version) {

@@ -24,6 +24,8 @@ ADMM = "admm_relu/admm_cuda.cuh"
 CONE = "admm_relu/cone_cuda.cuh"
 DESIGN = "admm_relu/design_cuda.cuh"
 LOSS = "admm_relu/loss_cuda.cuh"
+ADMM_NUMBERS = "admm_relu/admm_functors.inl"
+ROBUST = "admm_relu/robust_functors.inl"
 PAPER = "admm_relu/paper_cuda.cuh"
 PAPER_LAUNCH = "admm_relu/paper_steps.cu"
 LAUNCH = "admm_relu/admm_steps.cu"
@@ -229,6 +231,64 @@ FAULTS = {
         "potri<T>(queue, size_, inverse_.data(), size_);",
         "",
     ),
+    "row_dots: every row is the first": (
+        ADMM,
+        "i = k * n + thread(); i < (k + 1) * n;",
+        "i = thread(); i < n;",
+    ),
+    "row_dots: as many rows as blocks": (
+        ADMM,
+        "k < count; k += blocks()) {\n        double sum",
+        "k < count; k += count) {\n        double sum",
+    ),
+    "gate products: of the first gate": (DESIGN, "block % p * d * d + l", "l"),
+    "gate products: the next output's gates": (
+        DESIGN,
+        "block % p * d * d + l",
+        "block * d * d + l",
+    ),
+    "gate blocks: no inverse": (LAUNCH, "potri<T>(queue, d, block, d);", ""),
+    "gate blocks: the upper triangle of the inverse is missing": (
+        LAUNCH,
+        "each(steps, d * d, MirrorLower<T>{d, block});",
+        "",
+    ),
+    "advance_rows: the residual stays": (ADMM_NUMBERS, "r[i] -= alpha * g[i];", ""),
+    "advance_rows: a step where there is no curvature": (ADMM_NUMBERS, "|| !(b > 0)", ""),
+    "turn_rows: the scalars of the first row": (
+        ADMM_NUMBERS,
+        "next[i / n] / last",
+        "next[0] / last",
+    ),
+    "turn_rows: steepest descent": (ADMM_NUMBERS, "y[i] + ratio * q[i]", "y[i]"),
+    "scale_and_add: nothing scaled": (
+        ADMM_NUMBERS,
+        "x[i] + static_cast<T>(s) * y[i]",
+        "x[i] + y[i]",
+    ),
+    "transpose: rows for columns": (
+        ADMM_NUMBERS,
+        "rest % rows * columns + rest / rows",
+        "rest % columns * rows + rest / columns",
+    ),
+    "transpose: the first matrix only": (ADMM_NUMBERS, "from[first + rest", "from[rest"),
+    "robust: the adversary helps": (ROBUST, "f - y * h", "f + y * h"),
+    "robust: the adversary pushes up only": (ROBUST, "f + ::copysign(h, f - y)", "f + h"),
+    "robust slopes: the box has no size": (ROBUST, "theta * a.radius[k], slope", "theta, slope"),
+    "robust slopes: theta has a sign": (ROBUST, "theta = vabs(tau);", "theta = tau;"),
+    "robust excess: without weights": (ROBUST, "tau * tau) / a.weight(j)", "tau * tau)"),
+    "robust excess: all of theta": (ROBUST, "(theta * theta - tau * tau)", "(theta * theta)"),
+    "robust prox: another sample's numbers": (
+        ROBUST,
+        "a.x + j * a.d, a.radius",
+        "a.x + j, a.radius",
+    ),
+    "robust prox: the dual point leaves its box": (
+        ROBUST,
+        "middle - wide, middle + wide",
+        "middle - 2 * wide, middle + 2 * wide",
+    ),
+    "robust prox: hinge margins beyond one": (ROBUST, "if (margin() >= 1) return;", ""),
     "loss: samples without weight count": (LOSS, "if (!(s > 0)) return 0;", ""),
     "loss: softmax works in its own input": (LOSS, "k, a.row(1, j), a.n", "k, a.row(0, j), a.n"),
     "loss: an output's targets are another's": (
@@ -283,6 +343,27 @@ FAULTS = {
         "gate(a.gates + k % a.p * a.n)",
         "gate(a.gates)",
     ),
+    "robust cones: boxes of unit samples": (
+        CONE,
+        "radius ? reach * inverse_length[j]",
+        "radius ? reach",
+    ),
+    "robust cones: slopes take from the reach": (
+        CONE,
+        "radius[l] * vabs(v[l])",
+        "radius[l] * v[l]",
+    ),
+    "robust cones: the best corner enters": (
+        CONE,
+        "row[l] -= ::copysign(",
+        "row[l] += ::copysign(",
+    ),
+    "robust cones: the reach of the start": (
+        CONE,
+        "while (budget > 0) {\n                measure_reach();",
+        "while (budget > 0) {",
+    ),
+    "robust cones: violations without boxes": (CONE, "cone.measure_reach();", ""),
     "violations: not relative": (CONE, "length > 0 ? worst / length : 0.0", "worst"),
     "violations: the best row": (
         CONE,

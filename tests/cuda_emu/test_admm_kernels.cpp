@@ -140,26 +140,3 @@ TEST_CASE("admm_relu: without memory a solve throws bad_alloc, and leaks nothing
     cuda_emu_memory_limit(0);
     CHECK(failed > 5);
 }
-
-TEST_CASE("admm_relu: what the CPU alone can do says so") {
-    const admm_cases::Samples k(shape_of_all);
-    Design<double> design(24, 3, 4, 1, nullptr, nullptr, 1);
-    const auto refused = [](const std::string& words) {
-        return words.find("device='cpu'") != std::string::npos;
-    };
-    try {
-        GraphProjection<double> graph(design, 2, 5);
-        FAIL("a system beyond max_dense");
-    } catch (const BackendError& error) {
-        CHECK(refused(error.what()));
-    }
-    ProgramShape shape;
-    shape.n = 24, shape.d = 3, shape.n_gates = 4, shape.robust = true;
-    try {
-        Program program(shape, k.x.data(), k.gates.data(),
-                        Loss(LossKind::squared, 24, 1, Numbers(24), {}, 1, 1), 1, {0.1, 0.1, 0.1});
-        FAIL("a robust program");
-    } catch (const std::invalid_argument& error) {
-        CHECK(refused(error.what()));
-    }
-}

@@ -1,9 +1,12 @@
 """The CUDA backend, seen from Python; needs the plugin pytest_cuda_emu beside this file."""
 
+import ctypes
+
 import numpy as np
 import pytest
+from pytest_cuda_emu import MODULE
 
-from fastopt import _backend, _cpu, admm_relu, admm_relu_path, cbo, problems
+from fastopt import _admm_data, _backend, _cpu, admm_relu, admm_relu_path, cbo, problems
 
 EXACT = [
     {"dynamics": "anisotropic"},
@@ -175,7 +178,97 @@ def test_generated_gates():
     np.testing.assert_allclose(gpu.fun, cpu.fun, rtol=2e-4)
 
 
+ROBUST = {"robust_eps": [0.05, 0.0, 0.1], "method": "conic"}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("loss", ["squared", "logistic", "hinge", "squared_hinge"])
+def test_adversarial_training_agrees_with_the_cpu(loss, dtype):
+    gpu, cpu = both(*samples(loss), loss=loss, dtype=dtype, **ROBUST)
+    assert cpu.n_neurons > 0
+    agree(gpu, cpu, 1e-9 if dtype == "float64" else 1e-5)
+
+
+def test_an_adversarial_path():
+    X, y = samples("squared")
+    gpu, cpu = both(X, y, admm_relu_path, betas=[0.3, 1.0], maxiter=400, **ROBUST)
+    assert gpu.success and cpu.success
+    np.testing.assert_allclose(gpu.fun, cpu.fun, rtol=2e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "conic"},
+        {"method": "conic", "dtype": "float32"},
+        {"method": "gated", "outputs": 2},
+        {"method": "scp"},
+        {"method": "admm"},
+        {"method": "conic", "loss": "logistic"},
+        {**ROBUST, "loss": "hinge"},
+    ],
+    ids=str,
+)
+def test_conjugate_gradients_agree_with_the_cpu(options, monkeypatch):
+    monkeypatch.setattr("fastopt._admm_run.largest_system", lambda *_: 5)
+    given = dict(options)
+    data = samples(given.get("loss", "squared"), given.pop("outputs", 1))
+    gpu, cpu = both(*data, **given)
+    agree(gpu, cpu, 1e-5 if options.get("dtype") == "float32" else 1e-9)
+
+
+@pytest.fixture
+def device_bytes():
+    """device_bytes(n): the emulated device has so many."""
+    if not MODULE:
+        pytest.skip("the memory of a GPU is what it is")
+    library = ctypes.CDLL(MODULE)
+
+    def limit(n):
+        library.cuda_emu_memory_limit(ctypes.c_size_t(n))
+
+    yield limit
+    limit(0)
+
+
+@pytest.mark.parametrize("method", ["conic", "gated", "admm"])
+def test_what_is_said_to_fit_on_the_device_does(method, device_bytes, monkeypatch):
+    """Beyond its memory, whatever the host has, conjugate gradients solve the system."""
+    orders = []
+
+    def largest(*given):
+        orders.append(_admm_data.largest_system(*given))
+        return orders[-1]
+
+    monkeypatch.setattr("fastopt._admm_run.largest_system", largest)
+    X, y = samples("squared", n=300)
+    options = {"method": method, "gates": 30, "maxiter": 2}
+    sizes = (300, 4, 30, 1, method, 8)
+    device_bytes(_admm_data.memory_needed(*sizes, cuda=True) + 90_000)
+    gpu, _ = both(X, y, **options)
+    assert orders[0] < 120 <= orders[1]
+    assert np.isfinite(gpu.fun)
+    device_bytes(_admm_data.memory_needed(*sizes, cuda=True) + 600_000)
+    assert np.isfinite(next(both(X, y, **options)).fun)
+    assert orders[2] >= 120
+    device_bytes(20_000)
+    with pytest.raises(MemoryError, match=r"GiB available on the device: take fewer samples"):
+        next(both(X, y, **options))
+
+
+class Alone:
+    """A communicator of one process."""
+
+    rank, size = 0, 1
+
+    def allgather(self, array):
+        return array[None]
+
+    def allreduce(self, array):
+        return array
+
+
 def test_what_runs_on_the_cpu_only_says_so():
     X, y = samples("squared")
-    with pytest.raises(ValueError, match=r"robust_eps.*device='cpu'"):
-        admm_relu(X, y, beta=0.1, robust_eps=0.1, gates=4, rng=1, device="cuda")
+    with pytest.raises(ValueError, match=r"comm.*device='cpu'"):
+        admm_relu(X, y, beta=0.1, comm=Alone(), gates=4, rng=1, method="conic", device="cuda")

@@ -559,8 +559,14 @@ TEST_CASE("memory runs out at the limit") {
     CHECK(cudaMallocAsync(&q, 4096, s.s) == cudaErrorMemoryAllocation);
     CHECK(q == nullptr);
     CHECK(cudaMallocAsync(&q, std::size_t{1} << 50, s.s) == cudaErrorMemoryAllocation);
+    std::size_t free = 0, total = 0;
+    CHECK(cudaMemGetInfo(&free, &total) == cudaSuccess);
+    CHECK(total == 4096);
+    CHECK(free == 4096 - 256 * sizeof(double));
     cudaFreeAsync(p, s.s);
     CHECK(cudaStreamSynchronize(s.s) == cudaSuccess);
+    CHECK(cudaMemGetInfo(&free, &total) == cudaSuccess);
+    CHECK(free == 4096);
     CHECK(cudaMallocAsync(&q, 4096, s.s) == cudaSuccess);
     cudaFreeAsync(q, s.s);
     cuda_emu_memory_limit(0);

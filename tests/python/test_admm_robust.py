@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from fastopt import _cpu, admm_relu, admm_relu_path
+from fastopt import _backend, admm_relu, admm_relu_path
 
 LOSSES = ("squared", "logistic", "hinge", "squared_hinge")
 
@@ -33,8 +33,9 @@ def program(n, d, loss, seed=0, weights=True):
     X[:, 0] = 1 + abs(X[:, 0])  # a gate whose cone is wide
     s = rng.uniform(0.5, 2, n) if weights else None
     radius = 0.1 * rng.uniform(0, 1, d)
-    D = _cpu.gate_patterns(X, gates)
-    return X, y, radius, _cpu.ReluProgram(X, D, y[None].copy(), s, loss, radius=radius)
+    engine = _backend.module(None, "admm_relu")
+    D = engine.gate_patterns(X, gates)
+    return X, y, radius, engine.ReluProgram(X, D, y[None].copy(), s, loss, radius=radius)
 
 
 def witness(X, y, gates, beta, loss, radius, weights):
