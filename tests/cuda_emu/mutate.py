@@ -29,6 +29,7 @@ PAPER_LAUNCH = "admm_relu/paper_steps.cu"
 LAUNCH = "admm_relu/admm_steps.cu"
 KKT = "sketch_newton/kkt_cuda.cuh"
 KKT_LAUNCH = "sketch_newton/kkt_steps.cu"
+KRYLOV = "sketch_newton/kkt_functors.inl"
 SKETCH = "sketch_newton/sketch_cuda.cuh"
 SKETCH_LAUNCH = "sketch_newton/sketch_steps.cu"
 REDUCE = "backend/reduce.cuh"
@@ -405,6 +406,40 @@ FAULTS = {
         "",
     ),
     "kkt: what is no number hides": (KKT, "(x < HUGE_VAL ? x : HUGE_VAL)", "x"),
+    "kkt: J is that of the last step": (
+        KKT_LAUNCH,
+        "m > 0 && (!same || j_.size() != m * n)",
+        "m > 0 && j_.size() != m * n",
+    ),
+    "kkt: a dense W is that of the last step": (
+        KKT_LAUNCH,
+        "dense && (!same || w_.size() != n * n)",
+        "dense && w_.size() != n * n",
+    ),
+    "kkt: all rows have the length of the last": (KKT_LAUNCH, "sums.data() + i);", "sums.data());"),
+    "kkt: the host's products with what it saw before": (
+        KKT_LAUNCH,
+        "download(*queue_, v_.mirror(), v, bytes);",
+        "",
+    ),
+    "minres: the vector before the last is forgotten": (
+        KRYLOV,
+        "alpha[0] * v[i] + beta * v_old[i]",
+        "alpha[0] * v[i]",
+    ),
+    "minres: the length without squares": (KRYLOV, "return q[i] * q[i];", "return q[i];"),
+    "minres: the direction before the last is forgotten": (
+        KRYLOV,
+        "- r3 * p_older[i]) / r1",
+        ") / r1",
+    ),
+    "minres: v moves alone": (KRYLOV, "v_old[i] = v[i], v[i]", "v[i]"),
+    "rows: nothing divides": (KRYLOV, "if (by[at / width] > 0) a", "a"),
+    "rows: divided by the first row's": (KRYLOV, "a[at] /= by[at / width]", "a[at] /= by[0]"),
+    "rows: times the first row's": (KRYLOV, "a[at] *= by[at / width]", "a[at] *= by[0]"),
+    "rows: replaced": (KRYLOV, "a[at] *= by[at / width]", "a[at] = by[at / width]"),
+    "divided: the inverse is rounded first": (KRYLOV, "x[i] /= by", "x[i] *= 1 / by"),
+    "divided: multiplied": (KRYLOV, "x[i] /= by", "x[i] *= by"),
     "memory leaks": (
         "backend/cuda.cu",
         "if (p) (void)cudaFreeAsync(p, queue.stream());",
