@@ -15,12 +15,13 @@ enum Stream : std::uint32_t { nystrom_directions = 48 };
 // the rows choose as one process would.
 struct Rates {
     double flops, bytes, cached_bytes; // a second
+    double entry;                      // seconds of a product with W for an entry of CSR data
     double scaling, assembly;          // seconds for an entry of A, and of the KKT matrix
     double launch, column;             // seconds; the latter of L D L', beside its flops
 };
 Rates rates() {
-    return kernels_on_host() ? Rates{45e9, 24e9, 32e9, 0.7e-9, 10e-9, 0, 0}
-                             : Rates{30e12, 2.5e12, 2.5e12, 10e-12, 0.1e-9, 5e-6, 20e-6};
+    return kernels_on_host() ? Rates{45e9, 24e9, 32e9, 2e-9, 0.7e-9, 10e-9, 0, 0}
+                             : Rates{30e12, 2.5e12, 2.5e12, 20e-12, 10e-12, 0.1e-9, 5e-6, 20e-6};
 }
 constexpr double decimals = 3;            // that one sketch serves, for its size
 constexpr double iteration_launches = 20; // of conjugate gradients
@@ -29,7 +30,7 @@ double seconds_per_pass(const DataMatrix<double>& a) {
     const double entries = static_cast<double>(a.all_entries());
     const bool cached = 8 * entries < 8e6;
     const Rates r = rates();
-    return entries * (a.sparse() ? 2e-9
+    return entries * (a.sparse() ? r.entry
                       : cached   ? 8 / r.cached_bytes
                                  : 8 / r.bytes) +
            iteration_launches * r.launch;
@@ -236,13 +237,16 @@ Shape NystromPcg::solve(const double* r, double rtol, double* d) {
 
 namespace {
 
-// Seconds of a step of 'ldl': A' diag(w) A, the KKT matrix, its factors. Sparse rows scatter.
+// Seconds of a step of 'ldl': A' diag(w) A, the KKT matrix, its factors. Sparse rows scatter on the
+// CPU, and become dense on a GPU.
 double exact_step(const DataMatrix<double>& a, double size) {
     const double n = static_cast<double>(a.cols), entries = static_cast<double>(a.all_entries());
     const double rows = std::fmax(1.0, static_cast<double>(a.all_rows()));
     const Rates r = rates();
-    const double gram = a.sparse() ? entries * entries / rows * 1e-9 + n * n * 6e-9
-                                   : rows * n * n / r.flops + entries * r.scaling;
+    const double gram =
+        a.sparse() && kernels_on_host()
+            ? entries * entries / rows * 1e-9 + n * n * 6e-9
+            : rows * n * n / r.flops + (a.sparse() ? rows * n : entries) * r.scaling;
     return gram + size * size * r.assembly + size * size * size / 3 / r.flops + size * r.column;
 }
 

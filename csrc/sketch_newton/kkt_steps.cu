@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "backend/cuda_queue.cuh"
+#include "sketch_newton/data_cuda.cuh"
 #include "sketch_newton/kkt_cuda.cuh"
 #include "sketch_newton/kkt_solvers.hpp"
 #include "sketch_newton/sketch_steps.hpp"
@@ -128,29 +128,38 @@ GramSteps::GramSteps(const Gram& gram, int threads)
 // Reads A twice, and n^2 numbers more where R is dense.
 void GramSteps::multiply(const double* v, double* out) const {
     Queue& queue = *gram_.a.queue;
-    const index_t rows = gram_.a.rows, n = gram_.a.cols;
-    const double* a = gram_.a.kernel.data();
-    gemv(queue, false, rows, n, 1.0, a, n, v, 0.0, rows_.data());
-    gpu::apply(queue, rows, TimesEach{w_.data(), rows_.data()});
-    gemv(queue, true, rows, n, 1.0, a, n, rows_.data(), 0.0, out);
+    const index_t n = gram_.a.cols;
+    fastopt::multiply(queue, gram_.a, v, rows_.data());
+    gpu::apply(queue, gram_.a.rows, TimesEach{w_.data(), rows_.data()});
+    multiply_transposed(queue, gram_.a, rows_.data(), out);
     if (gram_.dense)
         gemv(queue, false, n, n, 1.0, dense_.data(), n, v, 1.0, out);
     else
         gpu::apply(queue, n, AddRest{gram_.scalar, diagonal_.data(), v, out});
 }
 
-// Reads A and writes it weighed; reads that once (twice where a weight is negative).
+// Reads A and writes it weighed, CSR rows as dense ones, some at a time; reads that once (twice
+// where a weight is negative).
 void GramSteps::form(double* out) const {
     const SharedQueue& queue = gram_.a.queue;
     const index_t rows = gram_.a.rows, n = gram_.a.cols;
     const bool negative = std::any_of(gram_.w, gram_.w + rows, [](double x) { return x < 0; });
     const index_t most = std::min(rows, std::max<index_t>(1, weighed_numbers / n));
-    const Array<double> weighed(queue, checked_product(most, n));
+    const bool sparse = gram_.a.sparse();
+    const Array<double> weighed(queue, checked_product(most, n)),
+        plain(queue, sparse && negative ? most * n : 0);
     for (index_t first = 0; first < rows; first += most) {
         const index_t count = std::min(most, rows - first);
-        const double *a = gram_.a.kernel.data() + first * n, beta = first > 0 ? 1.0 : 0.0;
-        gpu::apply(*queue, count * n,
-                   WeighedRows{n, negative ? 0 : 1, w_.data() + first, a, weighed.data()});
+        const double *a = sparse ? plain.data() : gram_.a.kernel.data() + first * n,
+                     beta = first > 0 ? 1.0 : 0.0;
+        if (sparse)
+            gather(*queue, gram_.a, count, WeighedCsrRows{first, negative ? 0 : 1, w_.data()},
+                   weighed.data());
+        else
+            gpu::apply(*queue, count * n,
+                       WeighedRows{n, negative ? 0 : 1, w_.data() + first, a, weighed.data()});
+        if (sparse && negative)
+            gather(*queue, gram_.a, count, WeighedCsrRows{first, 0, nullptr}, plain.data());
         if (negative)
             gemm<double>(*queue, true, false, n, n, count, 1.0, weighed.data(), n, a, n, beta, out,
                          n);

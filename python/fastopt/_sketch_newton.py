@@ -181,9 +181,9 @@ def sketch_newton(
     finite_diff_rel_step : array_like, optional
         Relative step of the finite differences of `fun` and `jac`.
     device : None, 'cpu' or 'cuda'
-        On a GPU run the linear solver and the passes over the dense data of a `GLM` (which go there
-        once) or a `WeightedGram` (once for each Hessian). Other functions are called on the CPU as
-        ever. Results agree with the CPU's within rounding.
+        On a GPU run the linear solver and the passes over the data of a `GLM` (which go there once)
+        or a `WeightedGram` (once for each Hessian). Other functions are called on the CPU as ever.
+        Results agree with the CPU's within rounding.
 
     Returns
     -------

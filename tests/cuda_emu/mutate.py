@@ -30,6 +30,7 @@ LAUNCH = "admm_relu/admm_steps.cu"
 KKT = "sketch_newton/kkt_cuda.cuh"
 KKT_LAUNCH = "sketch_newton/kkt_steps.cu"
 KRYLOV = "sketch_newton/kkt_functors.inl"
+DATA = "sketch_newton/data_cuda.cuh"
 SKETCH = "sketch_newton/sketch_cuda.cuh"
 SKETCH_LAUNCH = "sketch_newton/sketch_steps.cu"
 REDUCE = "backend/reduce.cuh"
@@ -440,6 +441,33 @@ FAULTS = {
     "rows: replaced": (KRYLOV, "a[at] *= by[at / width]", "a[at] = by[at / width]"),
     "divided: the inverse is rounded first": (KRYLOV, "x[i] /= by", "x[i] *= 1 / by"),
     "divided: multiplied": (KRYLOV, "x[i] /= by", "x[i] *= by"),
+    "csr: one entry too many": (DATA, "e < end; e += warp_size", "e <= end; e += warp_size"),
+    "csr: products with the first vector only": (DATA, "x + k * length", "x"),
+    "csr: the parts of the first vector": (DATA, "sums[k * parts + p]", "sums[p]"),
+    "csr: the first part of a column only": (
+        DATA,
+        "p < first[j + 1]; ++p",
+        "p < first[j] + 1; ++p",
+    ),
+    "csr: rows of S are not cleared": (DATA, "to[j] = 0;", ";"),
+    "csr: lanes share a row that names a column twice": (
+        DATA,
+        "a.distinct ? warp_size : 1",
+        "warp_size",
+    ),
+    "csr: rows overtake each other": (
+        DATA,
+        "factor * a.values[e];\n            __syncwarp();",
+        "factor * a.values[e];",
+    ),
+    "csr: no negative entries": (DATA, "entry[q] % 2 ? -size : size", "size"),
+    "csr: entries name rows and signs": (DATA, "return entry[q] / 2;", "return entry[q] % 2;"),
+    "csr: padding holds what lies behind A": (DATA, "return r < n ? r : n;", "return r;"),
+    "csr: no negative rows": (DATA, "sign[i / 32] >> (i % 32) & 1u ? -size : size", "size"),
+    "csr: rows drawn for others": (DATA, "return r * mixed;", "return r;"),
+    "csr: one factor for all rows drawn": (DATA, "<T>(factors[q])", "<T>(factors[0])"),
+    "csr: every part of W from the first rows": (DATA, "return from + q;", "return q;"),
+    "csr: weights for their roots": (DATA, "roots ? vsqrt(w[i]) : w[i]", "w[i]"),
     "memory leaks": (
         "backend/cuda.cu",
         "if (p) (void)cudaFreeAsync(p, queue.stream());",
