@@ -35,15 +35,10 @@ class Queue {
 };
 
 // What only this backend's steps need of the libraries: the lower triangle of (L L')^-1 in place of
-// the triangle L of potrf; b (n) <- (L L')^-1 b; and backend.hpp's trsm.
+// the triangle L of potrf; b (n) <- (L L')^-1 b.
 template <class T> void potri(Queue& queue, index_t n, T* a, index_t lda);
-template <class T>
-void trsm(Queue& queue, bool left, bool transpose, index_t m, index_t n, const T* l, index_t ldl,
-          T* b, index_t ldb);
 template <class T> void potrs(Queue& queue, index_t n, const T* l, index_t ldl, T* b);
-// backend.hpp's gemv, and its sytrf and sytrs, whose pivots are 64 bits wide for the latter.
-void gemv(Queue& queue, bool transpose, index_t m, index_t n, double alpha, const double* a,
-          index_t lda, const double* x, double beta, double* y);
+// backend.hpp's sytrf and sytrs, whose pivots are 64 bits wide for the latter.
 void sytrf(Queue& queue, index_t n, double* a, index_t lda, int* pivots);
 void sytrs(Queue& queue, index_t n, const double* a, index_t lda, const std::int64_t* pivots,
            double* b);

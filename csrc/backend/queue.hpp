@@ -34,6 +34,11 @@ template <class T>
 void syrk(Queue& queue, index_t n, index_t k, T alpha, const T* a, index_t lda, T beta, T* c,
           index_t ldc);
 template <class T> bool potrf(Queue& queue, index_t n, T* a, index_t lda);
+template <class T>
+void trsm(Queue& queue, bool left, bool transpose, index_t m, index_t n, const T* l, index_t ldl,
+          T* b, index_t ldb);
+void gemv(Queue& queue, bool transpose, index_t m, index_t n, double alpha, const double* a,
+          index_t lda, const double* x, double beta, double* y);
 
 // An owning array of n zeros where the kernels run, and its mirror on the host: the same memory on
 // the CPU, a copy made on demand elsewhere. Copies of an Array share both.
@@ -93,7 +98,8 @@ template <class T> class Array {
 template <class T> class Input {
   public:
     Input() = default;
-    Input(const std::shared_ptr<Queue>& queue, const T* host, index_t n) : data_(host) {
+    Input(const std::shared_ptr<Queue>& queue, const T* host, index_t n)
+        : data_(kernels_on_host() ? host : nullptr) {
         if (kernels_on_host() || n == 0) return;
         copy_ = Array<T>(queue, n);
         upload(*queue, copy_.data(), host, static_cast<std::size_t>(n) * sizeof(T));

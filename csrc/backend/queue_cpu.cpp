@@ -27,12 +27,22 @@ void syrk(Queue&, index_t n, index_t k, T alpha, const T* a, index_t lda, T beta
     syrk<T>(n, k, alpha, a, lda, beta, c, ldc);
 }
 template <class T> bool potrf(Queue&, index_t n, T* a, index_t lda) { return potrf<T>(n, a, lda); }
+template <class T>
+void trsm(Queue&, bool left, bool transpose, index_t m, index_t n, const T* l, index_t ldl, T* b,
+          index_t ldb) {
+    trsm<T>(left, transpose, m, n, l, ldl, b, ldb);
+}
+void gemv(Queue&, bool transpose, index_t m, index_t n, double alpha, const double* a, index_t lda,
+          const double* x, double beta, double* y) {
+    gemv<double>(transpose, m, n, alpha, a, lda, x, beta, y);
+}
 
 #define FASTOPT_ALGEBRA(T)                                                                         \
     template void gemm<T>(Queue&, bool, bool, index_t, index_t, index_t, T, const T*, index_t,     \
                           const T*, index_t, T, T*, index_t);                                      \
     template void syrk<T>(Queue&, index_t, index_t, T, const T*, index_t, T, T*, index_t);         \
-    template bool potrf<T>(Queue&, index_t, T*, index_t);
+    template bool potrf<T>(Queue&, index_t, T*, index_t);                                          \
+    template void trsm<T>(Queue&, bool, bool, index_t, index_t, const T*, index_t, T*, index_t);
 FASTOPT_ALGEBRA(double)
 FASTOPT_ALGEBRA(float)
 #undef FASTOPT_ALGEBRA

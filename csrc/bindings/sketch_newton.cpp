@@ -105,9 +105,8 @@ void fill_csr(PyMatrix& out, DataMatrix<T>& view, const py::array& data,
 }
 
 std::shared_ptr<PyMatrix> csr_matrix(const py::array& data, const Rows<std::int32_t>& indices,
-                                     const Rows<std::int64_t>& indptr, index_t cols) {
-    FASTOPT_REQUIRE(kernels_on_host(), "sparse data run on the CPU only: use device='cpu', or "
-                                       "A.toarray() where its zeros fit in memory");
+                                     const Rows<std::int64_t>& indptr, index_t cols,
+                                     const PyQueue* queue) {
     FASTOPT_REQUIRE(indptr.ndim() == 1 && indptr.size() >= 1 && indices.ndim() == 1 &&
                         data.ndim() == 1,
                     "data, indices and indptr must be one-dimensional");
@@ -124,6 +123,8 @@ std::shared_ptr<PyMatrix> csr_matrix(const py::array& data, const Rows<std::int3
     out->single = data.dtype().is(py::dtype::of<float>());
     out->single ? fill_csr(*out, out->f32, data, indices, indptr, cols)
                 : fill_csr(*out, out->f64, data, indices, indptr, cols);
+    const auto where = queue ? queue->queue : make_queue();
+    out->single ? out->f32.place(where) : out->f64.place(where);
     return out;
 }
 
@@ -434,7 +435,8 @@ void bind_sketch_newton(py::module_& m) {
     py::class_<PyQueue>(m, "Queue", py::module_local()).def(py::init<>());
     py::class_<PyMatrix, std::shared_ptr<PyMatrix>>(m, "Matrix", py::module_local())
         .def(py::init(&dense_matrix), "A"_a, "queue"_a = nullptr)
-        .def(py::init(&csr_matrix), "data"_a, "indices"_a, "indptr"_a, "cols"_a)
+        .def(py::init(&csr_matrix), "data"_a, "indices"_a, "indptr"_a, "cols"_a,
+             "queue"_a = nullptr)
         .def("join_ranks", &join_ranks, "ranks"_a)
         .def_property_readonly("shape",
                                [](const PyMatrix& a) { return py::make_tuple(a.rows(), a.cols()); })

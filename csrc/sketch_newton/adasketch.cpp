@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/random.hpp"
+#include "sketch_newton/kkt_steps.hpp"
 #include "sketch_newton/newton_parts.hpp"
 
 namespace fastopt {
@@ -41,7 +42,7 @@ double least_reduced_curvature(const std::vector<double>& j, const double* w, in
 } // namespace
 
 bool AdaSketch::step(ScaledFunctions& s, NewtonPoint& p, std::vector<double>& l, Merit& merit,
-                     Key key, double& alpha) {
+                     const KktOptions& o, double& alpha) {
     const index_t n = s.n(), m = s.m(), size = n + m;
     Buffer<double> w(n * n);
     const auto curvature = s.curvature(p, 1.0, l);
@@ -58,9 +59,12 @@ bool AdaSketch::step(ScaledFunctions& s, NewtonPoint& p, std::vector<double>& l,
     // B = Hess_xx L + t I, Psi, Upsilon
     const double size_w = frobenius(w.data(), n * n), size_j = frobenius(p.j.data(), m * n);
     const double t = least_reduced_curvature(p.j, w.data(), n, m) < 1e-6 ? xi_b + size_w : 0.0;
-    const Buffer<double> k(size * size);
+    const auto queue = o.queue ? o.queue : make_queue();
+    const Array<double> placed(queue, checked_product(size, size)), rest(queue, size),
+        at(queue, size);
+    double* k = placed.mirror();
     for (index_t i = 0; i < n; ++i) {
-        std::copy_n(w.data() + i * n, n, k.data() + i * size);
+        std::copy_n(w.data() + i * n, n, k + i * size);
         k[i * size + i] += t;
     }
     const double size_b = [&] {
@@ -75,7 +79,7 @@ bool AdaSketch::step(ScaledFunctions& s, NewtonPoint& p, std::vector<double>& l,
     const double psi =
         20 * std::fmax(size_b * size_b, 1.0) / (std::fmin(xi_g, 1.0) * std::fmin(xi_b, 1.0));
     const double upsilon = std::fmax(std::fmax(size_j, size_w), 1.0);
-    const double size_k = frobenius(k.data(), size * size);
+    const double size_k = frobenius(k, size * size);
     const auto trial_delta = [&] {
         return (0.5 - beta) * merit.eta2 /
                ((1 + merit.eta1 + merit.eta2) * upsilon * upsilon * psi * psi);
@@ -89,23 +93,28 @@ bool AdaSketch::step(ScaledFunctions& s, NewtonPoint& p, std::vector<double>& l,
     const double first = norm(r);
     std::vector<double> row_square(size);
     for (index_t i = 0; i < size; ++i) {
-        const double length = frobenius(k.data() + i * size, size);
+        const double length = frobenius(k + i * size, size);
         row_square[i] = length * length;
     }
+    placed.send();
+    std::copy(r.begin(), r.end(), rest.mirror());
+    rest.send();
     double product = 0;
     for (;;) {
         std::uint32_t word = 0;
         for (index_t rows = 0; size_k * psi * norm(r) > theta * delta * first && rows < most_rows;
              ++rows) {
-            fill_words(&word, static_cast<std::uint64_t>(draws++), 1, {key, 0, kaczmarz_rows});
+            fill_words(&word, static_cast<std::uint64_t>(draws++), 1, {o.key, 0, kaczmarz_rows});
             const index_t i = scale_word(word, static_cast<std::uint32_t>(size));
             if (row_square[i] == 0) continue;
             const double factor = r[i] / row_square[i];
-            const double* row = k.data() + i * size;
-            for (index_t q = 0; q < size; ++q) d[q] -= factor * row[q];
-            gemv<double>(false, size, size, -factor, k.data(), size, row, 1.0, r.data());
+            const double* row = placed.data() + i * size;
+            add(*queue, size, -factor, row, at.data());
+            gemv(*queue, false, size, size, -factor, placed.data(), size, row, 1.0, rest.data());
+            std::copy_n(rest.fetch(), size, r.begin());
             if (rows % 256 == 0) s.poll();
         }
+        std::copy_n(at.fetch(), size, d.begin());
         merit.gradient(p, l.data(), *curvature, slope.data());
         product = dot(slope, d);
         if (merit.eta1 > eta_limit || merit.eta2 < 1 / eta_limit) break;

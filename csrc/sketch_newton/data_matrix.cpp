@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <utility>
 
+#include "core/error.hpp"
 #include "core/parallel.hpp"
 
 namespace fastopt {
@@ -74,6 +77,54 @@ void multiply_rows(const DataMatrix<double>& a, const double* x, index_t first, 
 void weighted_gram_own(const DataMatrix<double>& a, const double* w, double* g, int threads);
 
 } // namespace
+
+template <class T> void DataMatrix<T>::place(std::shared_ptr<Queue> where) {
+    queue = std::move(where);
+    kernel = Input<T>(queue, values, entries());
+    if (!sparse() || kernels_on_host()) return;
+    FASTOPT_REQUIRE(rows <= std::numeric_limits<std::int32_t>::max(),
+                    "sparse data of 2^31 rows or more run on the CPU only: use device='cpu'");
+    auto placed = std::make_shared<PlacedRows<T>>();
+    placed->indptr = Input<std::int64_t>(queue, indptr, rows + 1);
+    placed->indices = Input<std::int32_t>(queue, indices, entries());
+    std::vector<index_t> last(static_cast<std::size_t>(cols), -1); // row that names the column
+    for (index_t i = 0; i < rows; ++i)
+        for (index_t e = indptr[i]; e < indptr[i + 1]; ++e)
+            placed->distinct &= std::exchange(last[indices[e]], i) != i;
+    csr = placed;
+}
+
+template <class T> const typename PlacedRows<T>::Columns& DataMatrix<T>::columns() const {
+    if (csr->columns) return *csr->columns;
+    std::vector<std::int64_t> at(static_cast<std::size_t>(cols) + 1, 0), starts, firsts;
+    for (index_t e = 0; e < entries(); ++e) ++at[indices[e] + 1];
+    for (index_t j = 0; j < cols; ++j) at[j + 1] += at[j];
+    for (index_t j = 0; j < cols; ++j) { // an empty column has a part too
+        firsts.push_back(static_cast<std::int64_t>(starts.size()));
+        std::int64_t from = at[j];
+        do starts.push_back(from), from += part_entries;
+        while (from < at[j + 1]);
+    }
+    firsts.push_back(static_cast<std::int64_t>(starts.size()));
+    starts.push_back(at[cols]);
+    std::vector<std::int32_t> row(static_cast<std::size_t>(entries()));
+    std::vector<T> value(row.size());
+    for (index_t i = 0; i < rows; ++i)
+        for (index_t e = indptr[i]; e < indptr[i + 1]; ++e) {
+            const std::int64_t to = at[indices[e]]++;
+            row[to] = static_cast<std::int32_t>(i), value[to] = values[e];
+        }
+    auto made = std::make_unique<typename PlacedRows<T>::Columns>();
+    made->parts = firsts.back();
+    made->values = Input<T>(queue, value.data(), entries());
+    made->rows = Input<std::int32_t>(queue, row.data(), entries());
+    made->starts = Input<std::int64_t>(queue, starts.data(), made->parts + 1);
+    made->firsts = Input<std::int64_t>(queue, firsts.data(), cols + 1);
+    csr->columns = std::move(made);
+    return *csr->columns;
+}
+template struct DataMatrix<double>;
+template struct DataMatrix<float>;
 
 template <class T> RowBlocks row_blocks(const DataMatrix<T>& a) {
     RowBlocks b;

@@ -19,6 +19,27 @@ struct RowsOfRanks {
     index_t first = 0, rows = 0, entries = 0; // of the rank's rows; of the whole
 };
 
+// CSR rows on a device; their values are in DataMatrix::kernel.
+template <class T> struct PlacedRows {
+    Input<std::int64_t> indptr;
+    Input<std::int32_t> indices;
+    bool distinct = true; // no row names a column twice
+
+    // The entries once more by columns, in the order of the rows. A column is cut into parts of
+    // `part_entries` at most, which are added one after another: a sum has one order, and a column
+    // of ones keeps no warp waiting.
+    struct Columns {
+        Input<T> values;
+        Input<std::int32_t> rows;
+        index_t parts = 0;
+        Input<std::int64_t> starts; // of the parts, and their end
+        Input<std::int64_t> firsts; // of the columns: their first parts, and the end
+        mutable Array<T> sums;      // one a part
+    };
+    mutable std::unique_ptr<const Columns> columns; // made when first asked for
+};
+constexpr index_t part_entries = 1024;
+
 template <class T> struct DataMatrix {
     index_t rows = 0, cols = 0;
     const T* values = nullptr;             // dense: rows x cols; CSR: the entries
@@ -31,13 +52,13 @@ template <class T> struct DataMatrix {
     index_t all_rows() const { return whole.comm ? whole.rows : rows; }
     index_t all_entries() const { return whole.comm ? whole.entries : entries(); }
 
-    // Where the kernels run, after place(): the queue, and there the values of dense rows.
+    // Where the kernels run, after place(): the queue, the values, and CSR rows unless kernels run
+    // on the host.
     std::shared_ptr<Queue> queue = nullptr;
     Input<T> kernel = {};
-    void place(std::shared_ptr<Queue> where) {
-        queue = std::move(where);
-        if (!sparse()) kernel = Input<T>(queue, values, rows * cols);
-    }
+    std::shared_ptr<const PlacedRows<T>> csr = nullptr;
+    void place(std::shared_ptr<Queue> where);
+    const typename PlacedRows<T>::Columns& columns() const; // of `csr`
 };
 
 // z = A x, of the rank's own rows.

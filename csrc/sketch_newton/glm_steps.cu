@@ -3,8 +3,7 @@
 // them. Two waits: for x, and for the sum and A'r.
 #include <algorithm>
 
-#include "backend/cuda_queue.cuh"
-#include "core/vmath.hpp"
+#include "sketch_newton/data_cuda.cuh"
 #include "sketch_newton/glm.hpp"
 
 namespace fastopt {
@@ -31,7 +30,7 @@ double Glm::sum_losses(const double* x) {
     std::copy_n(x, n, at_.mirror());
     at_.send();
     double *z = rows_.data(), *total = slope_.data() + n;
-    gemv(queue, false, rows, n, 1.0, a_.kernel.data(), n, at_.data(), 0.0, z);
+    multiply(queue, a_, at_.data(), z);
     const auto run =
         family_ == Family::gaussian
             ? sum<Family::gaussian, double, const double*, const double*, double*, double*>
@@ -41,7 +40,7 @@ double Glm::sum_losses(const double* x) {
             ? sum<Family::poisson, double, const double*, const double*, double*, double*>
             : sum<Family::gamma, double, const double*, const double*, double*, double*>;
     run(queue, rows, total, factor_, targets_.data(), sample_weights_.data(), z, w_.data());
-    gemv(queue, true, rows, n, 1.0, a_.kernel.data(), n, z, 0.0, slope_.data());
+    multiply_transposed(queue, a_, z, slope_.data());
     const double* result = slope_.fetch();
     std::copy_n(result, n, g_.data());
     return result[n];

@@ -88,20 +88,16 @@ Shape LdlSolver::solve(const double* r, double, double* d) {
     return Shape::right;
 }
 
-std::unique_ptr<KktSolver> make_solver(LinearSolver solver, const KktOptions& o) {
-    const bool anywhere = solver == LinearSolver::ldl || solver == LinearSolver::sketch_pcg ||
-                          solver == LinearSolver::automatic;
-    FASTOPT_REQUIRE(
-        anywhere || kernels_on_host(),
-        "only linear_solver='ldl' and 'sketch-pcg' run on a GPU: use device='cpu', or a "
-        "dense Hessian or a WeightedGram instead of products");
+std::unique_ptr<KktSolver> make_solver(LinearSolver solver, const KktOptions& options) {
+    KktOptions o = options;
+    if (!o.queue) o.queue = make_queue();
     switch (solver) {
     case LinearSolver::sketch_pcg:
         return std::make_unique<SketchPcg>(o);
     case LinearSolver::nystrom_pcg:
         return std::make_unique<NystromPcg>(o);
     case LinearSolver::minres:
-        return std::make_unique<Minres>();
+        return std::make_unique<Minres>(o);
     case LinearSolver::kaczmarz:
     case LinearSolver::gaussian:
     case LinearSolver::countsketch:

@@ -15,12 +15,13 @@ enum Stream : std::uint32_t { nystrom_directions = 48 };
 // the rows choose as one process would.
 struct Rates {
     double flops, bytes, cached_bytes; // a second
+    double entry;                      // seconds of a product with W for an entry of CSR data
     double scaling, assembly;          // seconds for an entry of A, and of the KKT matrix
     double launch, column;             // seconds; the latter of L D L', beside its flops
 };
 Rates rates() {
-    return kernels_on_host() ? Rates{45e9, 24e9, 32e9, 0.7e-9, 10e-9, 0, 0}
-                             : Rates{30e12, 2.5e12, 2.5e12, 10e-12, 0.1e-9, 5e-6, 20e-6};
+    return kernels_on_host() ? Rates{45e9, 24e9, 32e9, 2e-9, 0.7e-9, 10e-9, 0, 0}
+                             : Rates{30e12, 2.5e12, 2.5e12, 20e-12, 10e-12, 0.1e-9, 5e-6, 20e-6};
 }
 constexpr double decimals = 3;            // that one sketch serves, for its size
 constexpr double iteration_launches = 20; // of conjugate gradients
@@ -29,7 +30,7 @@ double seconds_per_pass(const DataMatrix<double>& a) {
     const double entries = static_cast<double>(a.all_entries());
     const bool cached = 8 * entries < 8e6;
     const Rates r = rates();
-    return entries * (a.sparse() ? 2e-9
+    return entries * (a.sparse() ? r.entry
                       : cached   ? 8 / r.cached_bytes
                                  : 8 / r.bytes) +
            iteration_launches * r.launch;
@@ -119,6 +120,7 @@ Shape SketchPcg::factor(const KktSystem& k, bool same) {
                                   "A' diag(w) A + R (fastopt.problems.WeightedGram)");
     const index_t n = k.n;
     k_ = k;
+    steps_.set(k, same);
     if (stale_) {
         make_sketch(*q);
         fresh_ = true, fresh_rate_ = waste_ = 0;
@@ -133,7 +135,7 @@ Shape SketchPcg::factor(const KktSystem& k, bool same) {
         }
     }
     const bool regular =
-        steps_.set(k, same, [this](double* b, index_t columns) { steps_.solve_gram(b, columns); });
+        steps_.precondition([this](double* b, index_t columns) { steps_.solve_gram(b, columns); });
     return regular ? Shape::right : Shape::singular;
 }
 
@@ -154,58 +156,69 @@ Shape SketchPcg::solve(const double* r, double rtol, double* d) {
 
 bool NystromPcg::approximate(const KktSystem& k) {
     const index_t n = k.n, l = std::min(rank_, n);
+    Queue& queue = *o_.queue;
     ++n_sketches, sketch_rows = l;
     // Omega: orthonormal rows from Gaussian ones (Cholesky of their Gram matrix, twice).
-    Buffer<double> omega(l * n), y(l * n), g(l * l);
-    fill_normal(omega.data(), 0, l * n,
+    const Array<double> omega(o_.queue, checked_product(l, n)), y(o_.queue, l * n),
+        g(o_.queue, l * l), lengths(o_.queue, l);
+    fill_normal(omega.mirror(), 0, l * n,
                 {o_.key, static_cast<std::uint64_t>(n_sketches), nystrom_directions});
+    omega.send();
     for (int pass = 0; pass < 2; ++pass) {
-        gemm<double>(false, true, l, l, n, 1.0, omega.data(), n, omega.data(), n, 0.0, g.data(), l);
-        if (!potrf<double>(l, g.data(), l)) return false;
-        trsm(true, false, l, n, g.data(), l, omega.data(), n);
+        gemm<double>(queue, false, true, l, l, n, 1.0, omega.data(), n, omega.data(), n, 0.0,
+                     g.data(), l);
+        if (!potrf<double>(queue, l, g.data(), l)) return false;
+        trsm<double>(queue, true, false, l, n, g.data(), l, omega.data(), n);
     }
+    for (index_t i = 0; i < l; ++i)
+        steps_.products().multiply_w(omega.data() + i * n, y.data() + i * n);
+    add(queue, l * n, k.dw, omega.data(), y.data());
     double size = 0;
-    for (index_t i = 0; i < l; ++i) {
-        k.w->multiply(omega.data() + i * n, y.data() + i * n);
-        for (index_t q = 0; q < n; ++q) y[i * n + q] += k.dw * omega[i * n + q];
-        size = std::hypot(size, euclid(y.data() + i * n, n));
-    }
+    for (const double length : row_lengths(o_.queue, l, n, y.data()))
+        size = std::hypot(size, length);
     iterations += l;
     const double nu =
         std::sqrt(static_cast<double>(n)) * std::numeric_limits<double>::epsilon() * size;
-    for (index_t i = 0; i < l * n; ++i) y[i] += nu * omega[i];
-    gemm<double>(false, true, l, l, n, 1.0, omega.data(), n, y.data(), n, 0.0, g.data(), l);
-    if (!potrf<double>(l, g.data(), l)) return false;
-    trsm(true, false, l, n, g.data(), l, y.data(), n); // B' = L^-1 Y', W ~ B B'
-    gemm<double>(false, true, l, l, n, 1.0, y.data(), n, y.data(), n, 0.0, g.data(), l);
+    add(queue, l * n, nu, omega.data(), y.data());
+    gemm<double>(queue, false, true, l, l, n, 1.0, omega.data(), n, y.data(), n, 0.0, g.data(), l);
+    if (!potrf<double>(queue, l, g.data(), l)) return false;
+    trsm<double>(queue, true, false, l, n, g.data(), l, y.data(), n); // B' = L^-1 Y', W ~ B B'
+    gemm<double>(queue, false, true, l, l, n, 1.0, y.data(), n, y.data(), n, 0.0, g.data(), l);
     values_.assign(static_cast<std::size_t>(l), 0.0);
-    if (!syev(l, g.data(), l, values_.data())) return false;
-    vectors_ = Buffer<double>(l * n);
-    gemm<double>(false, false, l, n, l, 1.0, g.data(), l, y.data(), n, 0.0, vectors_.data(), n);
-    for (index_t i = 0; i < l; ++i) {
-        const double length = euclid(vectors_.data() + i * n, n);
-        for (index_t q = 0; length > 0 && q < n; ++q) vectors_[i * n + q] /= length;
-        values_[i] = std::fmax(0.0, values_[i] - nu);
-    }
+    if (!syev(l, g.fetch(), l, values_.data())) return false;
+    g.send();
+    vectors_ = Array<double>(o_.queue, l * n);
+    gemm<double>(queue, false, false, l, n, l, 1.0, g.data(), l, y.data(), n, 0.0, vectors_.data(),
+                 n);
+    const std::vector<double> sizes = row_lengths(o_.queue, l, n, vectors_.data());
+    std::copy(sizes.begin(), sizes.end(), lengths.mirror());
+    lengths.send();
+    divide_rows(queue, l, n, lengths.data(), vectors_.data());
+    for (double& value : values_) value = std::fmax(0.0, value - nu);
     return true;
 }
 
-Shape NystromPcg::factor(const KktSystem& k, bool) {
+Shape NystromPcg::factor(const KktSystem& k, bool same) {
     k_ = k;
+    steps_.set(k, same);
     if (!approximate(k)) return Shape::indefinite;
     const index_t n = k.n, l = static_cast<index_t>(values_.size());
     const double largest = values_.back();
     const double floor = std::fmax(values_.front(), 1e-12 * std::fmax(largest, 1e-300));
+    beyond_ = Array<double>(o_.queue, l);
+    coefficients_ = Array<double>(o_.queue, l * std::max<index_t>(1, k.m));
+    for (index_t i = 0; i < l; ++i)
+        beyond_.mirror()[i] = 1.0 / std::fmax(values_[i], floor) - 1.0 / floor;
+    beyond_.send();
     // P^-1 = (I - U U') / floor + U diag(1 / max(lambda, floor)) U'
-    const bool regular = steps_.set(k, false, [this, n, l, floor](double* b, index_t columns) {
-        std::vector<double> c(static_cast<std::size_t>(l * columns));
-        gemm<double>(false, false, l, columns, n, 1.0, vectors_.data(), n, b, columns, 0.0,
-                     c.data(), columns);
-        for (index_t i = 0; i < l; ++i)
-            for (index_t q = 0; q < columns; ++q)
-                c[i * columns + q] *= 1.0 / std::fmax(values_[i], floor) - 1.0 / floor;
-        for (index_t i = 0; i < n * columns; ++i) b[i] /= floor;
-        gemm<double>(true, false, n, columns, l, 1.0, vectors_.data(), n, c.data(), columns, 1.0, b,
+    const bool regular = steps_.precondition([this, n, l, floor](double* b, index_t columns) {
+        Queue& queue = *o_.queue;
+        double* c = coefficients_.data();
+        gemm<double>(queue, false, false, l, columns, n, 1.0, vectors_.data(), n, b, columns, 0.0,
+                     c, columns);
+        times_rows(queue, l, columns, beyond_.data(), c);
+        divide(queue, n * columns, floor, b);
+        gemm<double>(queue, true, false, n, columns, l, 1.0, vectors_.data(), n, c, columns, 1.0, b,
                      columns);
     });
     return regular ? Shape::right : Shape::singular;
@@ -224,13 +237,16 @@ Shape NystromPcg::solve(const double* r, double rtol, double* d) {
 
 namespace {
 
-// Seconds of a step of 'ldl': A' diag(w) A, the KKT matrix, its factors. Sparse rows scatter.
+// Seconds of a step of 'ldl': A' diag(w) A, the KKT matrix, its factors. Sparse rows scatter on the
+// CPU, and become dense on a GPU.
 double exact_step(const DataMatrix<double>& a, double size) {
     const double n = static_cast<double>(a.cols), entries = static_cast<double>(a.all_entries());
     const double rows = std::fmax(1.0, static_cast<double>(a.all_rows()));
     const Rates r = rates();
-    const double gram = a.sparse() ? entries * entries / rows * 1e-9 + n * n * 6e-9
-                                   : rows * n * n / r.flops + entries * r.scaling;
+    const double gram =
+        a.sparse() && kernels_on_host()
+            ? entries * entries / rows * 1e-9 + n * n * 6e-9
+            : rows * n * n / r.flops + (a.sparse() ? rows * n : entries) * r.scaling;
     return gram + size * size * r.assembly + size * size * size / 3 / r.flops + size * r.column;
 }
 

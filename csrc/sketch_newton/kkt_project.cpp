@@ -27,12 +27,10 @@ const char* SketchAndProject::name() const {
 }
 
 Shape SketchAndProject::factor(const KktSystem& k, bool same) {
-    if (w_.size() != k.n * k.n) w_ = Buffer<double>(checked_product(k.n, k.n)), same = false;
-    if (!same) form(*k.w, k.n, o_.threads, w_.data());
+    kkt_.set(k, same);
     if (full_.size() != k.size() * k.size())
-        full_ = Buffer<double>(checked_product(k.size(), k.size()));
-    full_kkt(k, w_.data(), full_.data());
-    k_ = k;
+        full_ = Array<double>(o_.queue, checked_product(k.size(), k.size()));
+    kkt_.form(full_.data());
     return Shape::right;
 }
 
@@ -62,39 +60,53 @@ void SketchAndProject::draw(index_t size, index_t width, double* s) {
 }
 
 Shape SketchAndProject::solve(const double* r, double rtol, double* d) {
-    const index_t size = k_.size(),
+    const index_t size = kkt_.system().size(),
                   width = kind_ == LinearSolver::kaczmarz
                               ? 1
                               : std::min(o_.sketch_size > 0 ? o_.sketch_size : block_width, size);
-    std::vector<double> rest(r, r + size), right(width), values(width);
-    Buffer<double> s(size * width), y(size * width), g(width * width), step(size);
-    std::fill(d, d + size, 0.0);
+    Queue& queue = *o_.queue;
+    const Array<double> s(o_.queue, size * width), y(o_.queue, size * width),
+        g(o_.queue, width * (width + 1)), a(o_.queue, width), step(o_.queue, size),
+        rest(o_.queue, size), at(o_.queue, size);
+    std::copy_n(r, size, rest.mirror());
+    rest.send();
+    std::vector<double> values(static_cast<std::size_t>(width));
     const double first = euclid(r, size);
     sketch_rows = width;
+    Shape shape = Shape::inaccurate;
     for (index_t k = 0; k * width < most_products; ++k) {
-        if (euclid(rest.data(), size) <= rtol * first) return Shape::right;
+        if (row_lengths(o_.queue, 1, size, rest.data())[0] <= rtol * first) {
+            shape = Shape::right;
+            break;
+        }
         ++iterations;
         poll();
-        draw(size, width, s.data());
+        draw(size, width, s.mirror());
+        s.send();
         // Y = K S;  d -= Y (Y'Y)^+ S'r
-        gemm<double>(false, false, size, width, size, 1.0, full_.data(), size, s.data(), width, 0.0,
-                     y.data(), width);
-        gemm<double>(true, false, width, width, size, 1.0, y.data(), width, y.data(), width, 0.0,
-                     g.data(), width);
-        gemv<double>(true, size, width, 1.0, s.data(), width, rest.data(), 0.0, right.data());
-        if (!syev(width, g.data(), width, values.data())) return Shape::inaccurate;
-        std::vector<double> a(width, 0.0);
+        gemm<double>(queue, false, false, size, width, size, 1.0, full_.data(), size, s.data(),
+                     width, 0.0, y.data(), width);
+        gemm<double>(queue, true, false, width, width, size, 1.0, y.data(), width, y.data(), width,
+                     0.0, g.data(), width);
+        gemv(queue, true, size, width, 1.0, s.data(), width, rest.data(), 0.0,
+             g.data() + width * width);
+        double *vectors = g.fetch(), *right = vectors + width * width;
+        if (!syev(width, vectors, width, values.data())) break;
+        std::fill_n(a.mirror(), width, 0.0);
         for (index_t i = 0; i < width; ++i) {
             if (values[i] <= 1e-13 * values.back()) continue;
             double along = 0;
-            for (index_t q = 0; q < width; ++q) along += g[i * width + q] * right[q];
-            for (index_t q = 0; q < width; ++q) a[q] += along / values[i] * g[i * width + q];
+            for (index_t q = 0; q < width; ++q) along += vectors[i * width + q] * right[q];
+            for (index_t q = 0; q < width; ++q)
+                a.mirror()[q] += along / values[i] * vectors[i * width + q];
         }
-        gemv<double>(false, size, width, -1.0, y.data(), width, a.data(), 0.0, step.data());
-        for (index_t i = 0; i < size; ++i) d[i] += step[i];
-        gemv<double>(false, size, size, 1.0, full_.data(), size, step.data(), 1.0, rest.data());
+        a.send();
+        gemv(queue, false, size, width, -1.0, y.data(), width, a.data(), 0.0, step.data());
+        add(queue, size, 1.0, step.data(), at.data());
+        gemv(queue, false, size, size, 1.0, full_.data(), size, step.data(), 1.0, rest.data());
     }
-    return Shape::inaccurate;
+    std::copy_n(at.fetch(), size, d);
+    return shape;
 }
 
 } // namespace fastopt

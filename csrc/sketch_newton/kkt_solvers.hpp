@@ -74,28 +74,33 @@ class NystromPcg final : public ProjectedCg {
     KktOptions o_;
     index_t rank_ = 10;
     std::vector<double> values_; // eigenvalues of the approximation, ascending
-    Buffer<double> vectors_;     // rank x n
+    // Kernels': its eigenvectors, rank x n; of P^-1, the eigenvalues less 1 / floor, and U B.
+    Array<double> vectors_, beyond_, coefficients_;
 };
 
 // Paige, Saunders (1975): symmetric indefinite systems by products alone.
 class Minres final : public KktSolver {
   public:
+    explicit Minres(const KktOptions& o) : steps_(o) {}
     const char* name() const override { return "minres"; }
-    Shape factor(const KktSystem& k, bool) override {
-        k_ = k;
+    Shape factor(const KktSystem& k, bool same) override {
+        steps_.set(k, same);
+        size_ = k.size();
         return Shape::right;
     }
     Shape solve(const double* r, double rtol, double* d) override;
 
   private:
-    KktSystem k_;
+    MinresSteps steps_;
+    index_t size_ = 0;
 };
 
 // The paper's sketch-and-project, d -= K S (S'K^2 S)^+ S'(K d + r): S a random coordinate
 // ('kaczmarz'), Gaussian columns, a CountSketch, or a random block of coordinates.
 class SketchAndProject final : public KktSolver {
   public:
-    SketchAndProject(LinearSolver kind, const KktOptions& o) : kind_(kind), o_(o) {}
+    SketchAndProject(LinearSolver kind, const KktOptions& o)
+        : kind_(kind), o_(o), kkt_(o.queue, o.threads) {}
     const char* name() const override;
     Shape factor(const KktSystem& k, bool same) override;
     Shape solve(const double* r, double rtol, double* d) override;
@@ -104,8 +109,8 @@ class SketchAndProject final : public KktSolver {
     void draw(index_t size, index_t width, double* s); // size x width
     LinearSolver kind_;
     KktOptions o_;
-    KktSystem k_;
-    Buffer<double> w_, full_;
+    DenseKkt kkt_;
+    Array<double> full_; // K
     std::uint64_t draws_ = 0;
 };
 

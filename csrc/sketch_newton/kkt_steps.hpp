@@ -18,6 +18,56 @@ bool factor_schur(index_t m, double dc, double* s);
 // 2^-k that brings a row with this largest entry halfway to one, and its column the rest.
 double balance(double largest);
 
+// ---- vectors and rows, all of them kernels' ----------------------------------------------------
+
+void add(Queue& queue, index_t n, double factor, const double* y, double* x); // x += factor y
+void divide(Queue& queue, index_t n, double by, double* x);
+void times_rows(Queue& queue, index_t rows, index_t n, const double* by, double* a);
+void divide_rows(Queue& queue, index_t rows, index_t n, const double* by, double* a); // by > 0 ones
+// Their Euclidean lengths, on the host. One wait.
+std::vector<double> row_lengths(const std::shared_ptr<Queue>& queue, index_t rows, index_t n,
+                                const double* a);
+
+// ---- K ------------------------------------------------------------------------------------------
+
+// Products with K and W, which may be known by products of the host only.
+class KktProducts {
+  public:
+    explicit KktProducts(std::shared_ptr<Queue> queue) : queue_(std::move(queue)) {}
+    void set(const KktSystem& k, bool same); // `same` as in KktSolver::factor
+    const KktSystem& system() const { return k_; }
+    const double* j() const; // m x n
+    // Kernels' arrays: W v, and K d.
+    void multiply_w(const double* v, double* out) const;
+    void multiply(const double* d, double* out) const;
+
+  private:
+    std::shared_ptr<Queue> queue_;
+    KktSystem k_;
+    Array<double> j_, w_;          // CUDA: J; W where it is dense
+    mutable Array<double> v_, wv_; // CUDA: on the way to the host's products, and back
+};
+
+// K as a matrix.
+class DenseKkt {
+  public:
+    DenseKkt(std::shared_ptr<Queue> queue, int threads)
+        : queue_(std::move(queue)), threads_(threads) {}
+    void set(const KktSystem& k, bool same); // forms W
+    const KktSystem& system() const { return k_; }
+    const double* w() const { return w_.data(); } // n x n
+    const double* j() const;                      // m x n
+    void form(double* out) const;                 // K: (n + m)^2
+
+  private:
+    std::shared_ptr<Queue> queue_;
+    int threads_;
+    KktSystem k_;
+    Array<double> w_, j_; // the latter on CUDA
+};
+
+// ---- the solvers --------------------------------------------------------------------------------
+
 // Projected conjugate gradients: K, its preconditioner C = [[P, J'], [J, -dc I]], applied through
 // S = J P^-1 J' + dc I, and the vectors of the iteration.
 class PcgSteps {
@@ -33,7 +83,9 @@ class PcgSteps {
     bool factor_gram(const Gram& q, double dw, const std::vector<double>& diagonal);
     void solve_gram(double* b, index_t k); // an Inverse
 
-    bool set(const KktSystem& k, bool same, Inverse inverse); // K and C; false: S is singular
+    void set(const KktSystem& k, bool same) { products_.set(k, same); }
+    const KktProducts& products() const { return products_; }
+    bool precondition(Inverse inverse); // C from P^-1; false: S is singular
 
     struct Start {
         double rest, energy, rz; // |K d + r| in the first n rows; d'K d; rest'z
@@ -49,15 +101,36 @@ class PcgSteps {
 
   private:
     void apply(const double* a, const double* b, double* z, double* y); // C [z; y] = [a; b], b or 0
-    void multiply(const double* d, double* out);                        // K d
 
     std::shared_ptr<Queue> queue_;
-    KktSystem k_;
+    KktProducts products_;
     Inverse inverse_;
-    Array<double> gram_, p_;                   // G; P = L L', on CUDA L^-1; lower triangles
-    Array<double> v_, s_;                      // P^-1 J' (n x m); S = L L', on CUDA L^-1
-    Array<double> rest_, kd_, z_, p_dir_, d_;  // n + m
-    Array<double> j_, diagonal_, work_, sums_; // CUDA: J; of factor_gram; of solve_gram; of sums
+    Array<double> gram_, p_;                  // G; P = L L', on CUDA L^-1; lower triangles
+    Array<double> v_, s_;                     // P^-1 J' (n x m); S = L L', on CUDA L^-1
+    Array<double> rest_, kd_, z_, p_dir_, d_; // n + m
+    Array<double> diagonal_, work_, sums_;    // CUDA: of factor_gram; of solve_gram; of sums
+};
+
+// The Lanczos vectors of K and the directions of MINRES.
+class MinresSteps {
+  public:
+    explicit MinresSteps(const KktOptions& o);
+    void set(const KktSystem& k, bool same) { products_.set(k, same); }
+
+    double start(const double* r); // v = -r / |r|, d = 0; |r|
+    struct Column {
+        double alpha, beta; // of the tridiagonal T: v'K v; |K v - alpha v - beta_before v_old|
+    };
+    Column lanczos(double beta_before);
+    // p = (v - r2 p_old - r3 p_older) / r1, d += step p; the next v, by `beta`.
+    void advance(double r1, double r2, double r3, double step, double beta);
+    void finish(double* d) const;
+
+  private:
+    std::shared_ptr<Queue> queue_;
+    KktProducts products_;
+    Array<double> v_, v_old_, q_, p_old_, p_older_, d_; // n + m
+    Array<double> sums_;                                // CUDA
 };
 
 // Dense L D L' of Bunch and Kaufman.
@@ -80,12 +153,11 @@ class LdlSteps {
 
   private:
     std::shared_ptr<Queue> queue_;
-    int threads_;
-    KktSystem k_;
+    DenseKkt kkt_;
     Blocks blocks_;
-    std::vector<double> scale_;                    // S
-    Array<double> w_, factor_;                     // W; S K S, then L and D
-    Array<double> j_, scales_, rest_, kd_, d_, r_; // CUDA: J, S, and the vectors of solve
+    std::vector<double> scale_;                // S
+    Array<double> factor_;                     // S K S, then L and D
+    Array<double> scales_, rest_, kd_, d_, r_; // CUDA: S, and the vectors of solve
     Array<double> sums_;
     Array<int> pivots_;
     Array<std::int64_t> wide_pivots_;

@@ -210,7 +210,7 @@ class Newton {
     }
 
     bool paper_step() {
-        const bool ok = sketch_.step(s_, p_, l_, merit_, o_.kkt.key, alpha_);
+        const bool ok = sketch_.step(s_, p_, l_, merit_, o_.kkt, alpha_);
         w_ = nullptr;
         return ok;
     }

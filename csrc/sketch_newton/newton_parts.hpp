@@ -100,8 +100,8 @@ LeastCurvature least_curvature(index_t n, index_t m, const double* j,
 struct AdaSketch {
     double delta = 0.1;
     index_t draws = 0; // rows of the KKT system drawn so far
-    bool step(ScaledFunctions& s, NewtonPoint& p, std::vector<double>& l, Merit& merit, Key key,
-              double& alpha);
+    bool step(ScaledFunctions& s, NewtonPoint& p, std::vector<double>& l, Merit& merit,
+              const KktOptions& o, double& alpha);
 };
 
 } // namespace fastopt

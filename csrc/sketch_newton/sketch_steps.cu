@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "backend/cuda_queue.cuh"
 #include "core/error.hpp"
+#include "sketch_newton/data_cuda.cuh"
 #include "sketch_newton/sketch_cuda.cuh"
 
 namespace fastopt {
@@ -48,6 +48,9 @@ void sparse(const SharedQueue& queue, const DataMatrix<T>& a, const T* scale,
     launch(queue->stream(), 1, block_size, block_size * sizeof(index_t), row_starts, total.data(),
            o.size, start.data());
     apply(*queue, pieces * s, PlaceEntries{all, start.data(), entry.data()});
+    if (a.sparse())
+        return gather(*queue, a, o.size,
+                      HashedRows<T>{unit_of(s), scale, start.data(), entry.data()}, out);
     apply(*queue, o.size * a.cols,
           SparseGather<T>{a.cols, unit_of(s), a.kernel.data(), scale, start.data(), entry.data(),
                           out});
@@ -66,8 +69,11 @@ void gaussian(const SharedQueue& queue, const DataMatrix<T>& a, const T* scale,
         apply(*queue, ((end + group - 1) / group - first / group) * lanes,
               GaussianRows<T>{block_of(o, sketch_streams::normals), n, first, end, unit_of(o.size),
                               scale, part.data()});
-        gemm<T>(*queue, false, false, count, d, n, T(1), part.data(), n, a.kernel.data(), d, T(0),
-                out + q * d, d);
+        if (a.sparse())
+            multiply_columns(*queue, a, count, part.data(), out + q * d);
+        else
+            gemm<T>(*queue, false, false, count, d, n, T(1), part.data(), n, a.kernel.data(), d,
+                    T(0), out + q * d, d);
     }
 }
 
@@ -88,8 +94,11 @@ void srht(const SharedQueue& queue, const DataMatrix<T>& a, const T* scale, cons
     const Array<std::uint32_t> sign =
         words_of(queue, (n + 31) / 32, block_of(o, sketch_streams::signs));
     const Array<T> x(queue, checked_product(length, d));
-    apply(*queue, length * d,
-          SignedRows<T>{n, d, unit_of(o.size), a.kernel.data(), scale, sign.data(), x.data()});
+    if (a.sparse())
+        gather(*queue, a, length, PaddedRows<T>{n, unit_of(o.size), scale, sign.data()}, x.data());
+    else
+        apply(*queue, length * d,
+              SignedRows<T>{n, d, unit_of(o.size), a.kernel.data(), scale, sign.data(), x.data()});
     index_t h = 1;
     butterflies<T, 3>(*queue, length, h, d, x.data());
     butterflies<T, 2>(*queue, length, h, d, x.data());
@@ -104,6 +113,9 @@ void sampling(const SharedQueue& queue, const DataMatrix<T>& a, const T* scale,
     const index_t count = o.size * s.mixed;
     const Input<index_t> row(queue, s.row.data(), count);
     const Input<double> factor(queue, s.factor.data(), count);
+    if (a.sparse())
+        return gather(*queue, a, o.size, DrawnRows<T>{s.mixed, row.data(), factor.data(), scale},
+                      out);
     apply(*queue, o.size * a.cols,
           SampledRows<T>{a.cols, s.mixed, row.data(), factor.data(), a.kernel.data(), scale, out});
 }

@@ -213,7 +213,12 @@ class Matrix:
     def __init__(self, A: _Points, queue: Queue | None = None) -> None: ...
     @overload
     def __init__(
-        self, data: _Points, indices: NDArray[np.int32], indptr: NDArray[np.int64], cols: int
+        self,
+        data: _Points,
+        indices: NDArray[np.int32],
+        indptr: NDArray[np.int64],
+        cols: int,
+        queue: Queue | None = None,
     ) -> None: ...
     @property
     def shape(self) -> tuple[int, int]: ...

@@ -41,7 +41,7 @@ def native_matrix(
             raise ValueError(f"{name} has more than 2^31 columns: {csr.shape}.")
         data = _real(csr.data, kind, name)
         return module.Matrix(
-            data, csr.indices.astype(np.int32), csr.indptr.astype(np.int64), csr.shape[1]
+            data, csr.indices.astype(np.int32), csr.indptr.astype(np.int64), csr.shape[1], queue
         )
     refuse_masked(name, matrix)
     array = np.asarray(matrix)

@@ -51,8 +51,8 @@ def sketch(
     threads : int, optional
         The result does not depend on it.
     device : None, 'cpu' or 'cuda'
-        On a GPU A must be dense; 'gaussian' agrees with the CPU within rounding there, the other
-        kinds have its bits. Leverage scores are computed on the CPU.
+        On a GPU 'gaussian' agrees with the CPU within rounding, the other kinds have its bits.
+        Leverage scores are computed on the CPU.
 
     Returns
     -------

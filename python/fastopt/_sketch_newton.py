@@ -31,7 +31,6 @@ LINEAR_SOLVERS = (
     "block",
     "adasketch",
 )
-ON_CUDA = ("auto", "ldl", "sketch-pcg")
 SKETCHES = ("sjlt", "countsketch", "srht", "gaussian", "uniform", "leverage", "less")
 _NO_LIMIT = 2**62
 _OPTIONS = {"globalisation": "merit"}  # the user's names
@@ -186,9 +185,9 @@ def sketch_newton(
     finite_diff_rel_step : array_like, optional
         Relative step of the finite differences of `fun` and `jac`.
     device : None, 'cpu' or 'cuda'
-        On a GPU run 'ldl' and 'sketch-pcg', and the passes over the dense data of a `GLM` (which go
-        there once) or a `WeightedGram` (once for each Hessian). Other functions are called on the
-        CPU as ever. Results agree with the CPU's within rounding.
+        On a GPU run the linear solver and the passes over the data of a `GLM` (which go there once)
+        or a `WeightedGram` (once for each Hessian). Other functions are called on the CPU as ever.
+        Results agree with the CPU's within rounding.
 
     Returns
     -------
@@ -243,11 +242,6 @@ def sketch_newton(
         if module is not _backend.module():
             if ranks is not None:
                 raise ValueError("comm does not go with device='cuda': leave one of them out.")
-            if linear_solver not in ON_CUDA:
-                raise ValueError(
-                    f"linear_solver={linear_solver!r} runs on the CPU only: use device='cpu', or "
-                    f"one of {', '.join(map(repr, ON_CUDA))} on a GPU."
-                )
             place = Place(module)
             fun, jac, hess = (place.function(function) for function in (fun, jac, hess))
         start = read_start(x0)

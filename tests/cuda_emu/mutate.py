@@ -31,6 +31,8 @@ PAPER_LAUNCH = "admm_relu/paper_steps.cu"
 LAUNCH = "admm_relu/admm_steps.cu"
 KKT = "sketch_newton/kkt_cuda.cuh"
 KKT_LAUNCH = "sketch_newton/kkt_steps.cu"
+KRYLOV = "sketch_newton/kkt_functors.inl"
+DATA = "sketch_newton/data_cuda.cuh"
 SKETCH = "sketch_newton/sketch_cuda.cuh"
 SKETCH_LAUNCH = "sketch_newton/sketch_steps.cu"
 REDUCE = "backend/reduce.cuh"
@@ -520,6 +522,67 @@ FAULTS = {
         "cusolverDnDsytrf(handle, CUBLAS_FILL_MODE_LOWER",
     ),
     "sytrs: pivots of no exchange": (KKT, "to[i] = from[i]", "to[i] = i + 1"),
+    "kkt: J is that of the last step": (
+        KKT_LAUNCH,
+        "m > 0 && (!same || j_.size() != m * n)",
+        "m > 0 && j_.size() != m * n",
+    ),
+    "kkt: a dense W is that of the last step": (
+        KKT_LAUNCH,
+        "dense && (!same || w_.size() != n * n)",
+        "dense && w_.size() != n * n",
+    ),
+    "kkt: all rows have the length of the last": (KKT_LAUNCH, "sums.data() + i);", "sums.data());"),
+    "kkt: the host's products with what it saw before": (
+        KKT_LAUNCH,
+        "download(*queue_, v_.mirror(), v, bytes);",
+        "",
+    ),
+    "minres: the vector before the last is forgotten": (
+        KRYLOV,
+        "alpha[0] * v[i] + beta * v_old[i]",
+        "alpha[0] * v[i]",
+    ),
+    "minres: the length without squares": (KRYLOV, "return q[i] * q[i];", "return q[i];"),
+    "minres: the direction before the last is forgotten": (
+        KRYLOV,
+        "- r3 * p_older[i]) / r1",
+        ") / r1",
+    ),
+    "minres: v moves alone": (KRYLOV, "v_old[i] = v[i], v[i]", "v[i]"),
+    "rows: nothing divides": (KRYLOV, "if (by[at / width] > 0) a", "a"),
+    "rows: divided by the first row's": (KRYLOV, "a[at] /= by[at / width]", "a[at] /= by[0]"),
+    "rows: times the first row's": (KRYLOV, "a[at] *= by[at / width]", "a[at] *= by[0]"),
+    "rows: replaced": (KRYLOV, "a[at] *= by[at / width]", "a[at] = by[at / width]"),
+    "divided: the inverse is rounded first": (KRYLOV, "x[i] /= by", "x[i] *= 1 / by"),
+    "divided: multiplied": (KRYLOV, "x[i] /= by", "x[i] *= by"),
+    "csr: one entry too many": (DATA, "e < end; e += warp_size", "e <= end; e += warp_size"),
+    "csr: products with the first vector only": (DATA, "x + k * length", "x"),
+    "csr: the parts of the first vector": (DATA, "sums[k * parts + p]", "sums[p]"),
+    "csr: the first part of a column only": (
+        DATA,
+        "p < first[j + 1]; ++p",
+        "p < first[j] + 1; ++p",
+    ),
+    "csr: rows of S are not cleared": (DATA, "to[j] = 0;", ";"),
+    "csr: lanes share a row that names a column twice": (
+        DATA,
+        "a.distinct ? warp_size : 1",
+        "warp_size",
+    ),
+    "csr: rows overtake each other": (
+        DATA,
+        "factor * a.values[e];\n            __syncwarp();",
+        "factor * a.values[e];",
+    ),
+    "csr: no negative entries": (DATA, "entry[q] % 2 ? -size : size", "size"),
+    "csr: entries name rows and signs": (DATA, "return entry[q] / 2;", "return entry[q] % 2;"),
+    "csr: padding holds what lies behind A": (DATA, "return r < n ? r : n;", "return r;"),
+    "csr: no negative rows": (DATA, "sign[i / 32] >> (i % 32) & 1u ? -size : size", "size"),
+    "csr: rows drawn for others": (DATA, "return r * mixed;", "return r;"),
+    "csr: one factor for all rows drawn": (DATA, "<T>(factors[q])", "<T>(factors[0])"),
+    "csr: every part of W from the first rows": (DATA, "return from + q;", "return q;"),
+    "csr: weights for their roots": (DATA, "roots ? vsqrt(w[i]) : w[i]", "w[i]"),
     "memory leaks": (
         "backend/cuda.cu",
         "if (p) (void)cudaFreeAsync(p, queue.stream());",
