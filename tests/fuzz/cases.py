@@ -391,7 +391,7 @@ def damaged(source: Bytes, value: np.ndarray) -> Any:
         return flat[: source.below(flat.size + 1)]
     if how == 2:
         return np.concatenate([flat, flat])
-    if how == 3 or value.dtype.kind not in "fiub":
+    if how == 3 or not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
         return weird(source, 1)
     if how == 4:
         return value.reshape((1, *value.shape))
