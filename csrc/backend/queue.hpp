@@ -88,8 +88,8 @@ template <class T> class Array {
     mutable Buffer<T> mirror_;
 };
 
-// Numbers of the host that kernels read: the host's own on the CPU, a copy elsewhere. The host's
-// must stay where they are.
+// Numbers that kernels read. The host's: its own on the CPU, where they must stay, and a copy
+// elsewhere.
 template <class T> class Input {
   public:
     Input() = default;
@@ -99,6 +99,7 @@ template <class T> class Input {
         upload(*queue, copy_.data(), host, static_cast<std::size_t>(n) * sizeof(T));
         data_ = copy_.data();
     }
+    explicit Input(Array<T> own) : data_(own.data()), copy_(std::move(own)) {}
     const T* data() const { return data_; }
 
   private:

@@ -11,6 +11,7 @@ from scipy.sparse import issparse
 
 from . import _backend
 from ._arguments import choice, integer, numbers, real, refuse_overflow
+from ._device import home, on_host, placed
 from ._glm import native_matrix
 from ._memory import refuse_beyond_memory
 from ._problem import RandomSource, draw_key
@@ -69,7 +70,8 @@ def lstsq(
     array([1., 2., 3.])
     """
     choice("sketch", sketch, KINDS)
-    right = numbers("b", b)
+    where = home(A=A, b=b)
+    A, right = on_host("A", A), numbers("b", b)
     matrix = native_matrix(A)
     rows, n = matrix.shape
     if right.ndim not in (1, 2) or right.shape[0] != rows:
@@ -109,7 +111,7 @@ def lstsq(
     x = np.array([part["x"] for part in parts]).reshape(len(parts), n).T
     residuals = np.array([part["residual"] for part in parts])
     gradients = np.array([part["gradient"] for part in parts])
-    return OptimizeResult(
+    result = OptimizeResult(
         x=np.ascontiguousarray(x[:, 0] if single else x),
         fun=float(residuals[0]) if single else residuals,
         optimality=float(gradients[0]) if single else gradients,
@@ -122,3 +124,5 @@ def lstsq(
         if done
         else "Maximum number of iterations has been exceeded. Raise maxiter or sketch_size.",
     )
+    solution: OptimizeResult = placed(result, where)
+    return solution

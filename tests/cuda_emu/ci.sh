@@ -45,7 +45,7 @@ emulated() {
 emulated_python() {
     build release -DFASTOPT_PYTHON=ON _cpu cuda_emu_module
     package "$build_dir/package" "$build_dir"/release/_cpu*.so
-    emulated_pytest "$source_dir"/tests/cuda_emu/test_{backend*,bench_gpu}.py
+    emulated_pytest "$source_dir"/tests/cuda_emu/test_{backend*,bench_gpu,device_arrays}.py
 }
 
 emulated_pytest() {

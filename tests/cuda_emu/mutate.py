@@ -34,6 +34,7 @@ SKETCH_LAUNCH = "sketch_newton/sketch_steps.cu"
 REDUCE = "backend/reduce.cuh"
 EACH = "backend/launch.cuh"
 QUEUE = "backend/cuda_queue.cuh"
+EXCHANGE = "backend/exchange_cuda.cuh"
 SYNC = "    __syncthreads();\n"
 TESTS = {  # by the room of the fault
     "cbo": ["test_cuda_cbo"],
@@ -405,6 +406,23 @@ FAULTS = {
         "",
     ),
     "kkt: what is no number hides": (KKT, "(x < HUGE_VAL ? x : HUGE_VAL)", "x"),
+    "exchange: rows begin at the neighbour's column": (EXCHANGE, "i - row * from.cols", "i"),
+    "exchange: strides of rows and columns exchanged": (
+        EXCHANGE,
+        "row * from.row_stride + col * from.col_stride",
+        "row * from.col_stride + col * from.row_stride",
+    ),
+    "exchange: nobody waits for a moment": (
+        "backend/exchange.cu",
+        "check(cudaStreamWaitEvent(reinterpret_cast<cudaStream_t>(stream), "
+        "static_cast<cudaEvent_t>(event_)),",
+        "check(stream ? cudaSuccess : cudaErrorInvalidValue,",
+    ),
+    "exchange: the host does not wait for a moment": (
+        "backend/exchange.cu",
+        "cudaEventSynchronize(static_cast<cudaEvent_t>(event_)) != cudaSuccess",
+        "event_ == nullptr",
+    ),
     "memory leaks": (
         "backend/cuda.cu",
         "if (p) (void)cudaFreeAsync(p, queue.stream());",
