@@ -446,8 +446,8 @@ def agree(there, here, *names):
 def test_sketches(xp):
     rng = np.random.default_rng(1)
     A, scale = rng.normal(size=(40, 3)), rng.uniform(1, 2, 40)
-    for kind in ("sjlt", "srht", "uniform", "leverage"):
-        here = sketch(A, 10, kind, rng=1, device="cpu")
+    for kind in ("sjlt", "srht", "gaussian", "uniform", "leverage", "less"):
+        here = sketch(A, 10, kind, rng=1, device="cuda")
         assert number(sketch(xp.array(A), 10, kind, rng=1)).tobytes() == here.tobytes()
     with pytest.raises(ValueError, match="A must be a matrix with two dimensions"):
         sketch(xp.array(scale), 10)
