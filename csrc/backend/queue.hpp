@@ -88,8 +88,8 @@ template <class T> class Array {
     mutable Buffer<T> mirror_;
 };
 
-// Numbers that kernels read. The host's: its own on the CPU, where they must stay, and a copy
-// elsewhere.
+// Numbers that kernels read: those of the host, which must stay where they are, or a copy of them
+// where kernels run elsewhere; or numbers that somebody else has there.
 template <class T> class Input {
   public:
     Input() = default;
@@ -99,12 +99,14 @@ template <class T> class Input {
         upload(*queue, copy_.data(), host, static_cast<std::size_t>(n) * sizeof(T));
         data_ = copy_.data();
     }
-    explicit Input(Array<T> own) : data_(own.data()), copy_(std::move(own)) {}
+    Input(const T* there, std::shared_ptr<const void> owner)
+        : data_(there), owner_(std::move(owner)) {}
     const T* data() const { return data_; }
 
   private:
     const T* data_ = nullptr;
     Array<T> copy_;
+    std::shared_ptr<const void> owner_;
 };
 
 } // namespace fastopt

@@ -74,23 +74,29 @@ std::shared_ptr<AnyObjective> resident_objective(const py::function& fn,
 }
 
 template <class T>
-void fill(DataMatrix<T>& view, TakenArray& taken, const std::shared_ptr<Queue>& queue) {
-    const auto shape = taken.shape();
-    const Array<T> rows(queue, taken.size());
-    if (rows.size()) taken.copy_to(rows.data());
+void fill(DataMatrix<T>& view, const std::shared_ptr<TakenArray>& taken,
+          const std::shared_ptr<Queue>& queue) {
+    const auto shape = taken->shape();
     view.rows = shape[0], view.cols = shape[1], view.queue = queue;
-    view.kernel = Input<T>(rows);
+    if (const T* there = taken->rows<T>()) {
+        view.kernel = Input<T>(there, taken);
+    } else {
+        const auto copied = std::make_shared<Array<T>>(queue, taken->size());
+        taken->copy_to(copied->data());
+        view.kernel = Input<T>(copied->data(), copied);
+    }
 }
 
-// A matrix that never leaves the device, and can be sketched only.
+// A matrix that never leaves the device, of another library's memory if it lies by rows there. It
+// can be sketched only.
 std::shared_ptr<PyMatrix> device_matrix(const py::object& a, const std::string& what) {
     const auto queue = make_queue();
-    TakenArray taken(queue, what, a);
-    if (taken.shape().size() != 2)
+    const auto taken = std::make_shared<TakenArray>(queue, what, a);
+    if (taken->shape().size() != 2)
         throw py::value_error(what + " must be a matrix with two dimensions; its shape is " +
-                              words_of(taken.shape()) + ".");
+                              words_of(taken->shape()) + ".");
     auto out = std::make_shared<PyMatrix>();
-    out->single = taken.single();
+    out->single = taken->single();
     out->single ? fill(out->f32, taken, queue) : fill(out->f64, taken, queue);
     return out;
 }

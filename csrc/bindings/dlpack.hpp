@@ -85,6 +85,9 @@ class TakenArray {
     bool single() const { return tensor().type.bits == 32; }
     // to: size() numbers of the device, by rows; float for single() only.
     template <class T> void copy_to(T* to);
+    // The numbers themselves, of their type, where they lie by rows; else nullptr. Whoever asks may
+    // read them for as long as this lives, which ends with a wait for the device.
+    template <class T> const T* rows();
     py::array fetch(); // of the type that they have
 
   private:
@@ -95,6 +98,7 @@ class TakenArray {
     };
     const dlpack::Tensor& tensor() const { return taken_->tensor; }
     void check(const std::string& what) const;
+    bool by_rows() const { return col_stride_ == 1 && row_stride_ == cols_; }
     template <class T> Strided<T> view() const;
     template <class T> py::array fetch_as();
 

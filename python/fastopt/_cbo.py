@@ -392,7 +392,7 @@ def cbo(
             )
         slope = None
         if gradient is not None:
-            there = device_function(gradient, args, vectorized, module, where)
+            there = device_function("gradient", gradient, args, vectorized, module, where)
             slope = python_gradient(gradient, args, vectorized, there)
         plan = Plan(
             module=module,

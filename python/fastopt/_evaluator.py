@@ -73,7 +73,7 @@ def python_evaluator(
     library of the inputs that live on the device."""
     there = None
     if where is not None or is_one_of(workers, 1):
-        there = device_function(func, args, vectorized, module, where)
+        there = device_function("func", func, args, vectorized, module, where)
     plain = python_values(func, args, vectorized, there)
     pool = _open(workers, Evaluation(plain, constraints), stack)
     core = BatchObjective(Evaluation(plain, constraints), pool)

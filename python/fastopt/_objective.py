@@ -114,33 +114,41 @@ class DeviceFunction:
 
     function: Callable[[Any], Any]
     library: Library
+    name: str  # of the user's function
 
     def on_host(self, points: Points) -> Any:
         """Its values at points of the host, there."""
         value = self.function(self.library.array(points))
-        return on_host("the array that func returned", value)
+        return on_host(f"the array that {self.name} returned", value)
 
     def __call__(self, points: Points) -> Array:
-        return as_values(self.on_host(points), len(points), "func")
+        return as_values(self.on_host(points), len(points), self.name)
 
     def resident(self, points: Any) -> Any:
         """For points and values that stay on the device and are handed over by DLPack."""
         value = self.function(self.library.take(points))
         if lives_there(value):
             return value
-        return self.library.lend(as_values(value, points.shape[0], "func"))
+        return self.library.lend(as_values(value, points.shape[0], self.name))
 
 
 def device_function(
-    func: Any, args: tuple[Any, ...], vectorized: bool, module: Any, where: Library | None
+    name: str,
+    func: Any,
+    args: tuple[Any, ...],
+    vectorized: bool,
+    module: Any,
+    where: Library | None,
 ) -> DeviceFunction | None:
-    """`func`, an objective or a gradient, as a function of rows on the device; None if it gets
-    NumPy's arrays. `where` is the library of the inputs that live there."""
+    """The user's `name` as a function of rows on the device; None if it gets NumPy's arrays.
+
+    `where` is the library of the inputs that live there.
+    """
     if module is _backend.module():
         return None
     if isinstance(func, BatchedFunction):
         found = func.on_device()
-        return None if found is None else DeviceFunction(found[1], Library(module, found[0]))
+        return None if found is None else DeviceFunction(found[1], Library(module, found[0]), name)
     if where is None:
         return None
     if not vectorized:
@@ -149,7 +157,7 @@ def device_function(
             "which is of use for many points at once only: pass vectorized=True (x of shape "
             "(d, n)) without workers, or device='cpu' and functions of NumPy's arrays."
         )
-    return DeviceFunction(lambda rows: func(rows.T, *args), where)
+    return DeviceFunction(lambda rows: func(rows.T, *args), where, name)
 
 
 def python_values(

@@ -135,6 +135,9 @@ def test_constraints_and_a_gradient(xp):
     )
     slope = {"dynamics": "anisotropic", "gradient": lambda x: x * 2.0, "gradient_weight": 0.01}
     same(run(xp, **slope), run(None, **slope))
+    slope["gradient"] = lambda x: strange(x * 2.0, dl_type=(0, 64, 1))
+    with pytest.raises(ValueError, match="the array that gradient returned must hold numbers"):
+        run(xp, **slope)
 
 
 def test_the_host_waits_as_often_as_for_a_native_objective(lazy):
