@@ -24,10 +24,10 @@ if(NOT FASTOPT_CUBLAS_INCLUDE OR NOT FASTOPT_CUBLAS OR NOT FASTOPT_CUSOLVER)
 endif()
 
 # No fused multiply-adds: the same bits as the CPU. Spilled registers and local memory are errors.
-add_library(fastopt_cuda OBJECT csrc/backend/cuda.cu csrc/kernels.cu csrc/admm_relu/admm_steps.cu
-            csrc/admm_relu/paper_steps.cu csrc/admm_relu/robust_steps.cu
-            csrc/sketch_newton/glm_steps.cu csrc/sketch_newton/kkt_steps.cu
-            csrc/sketch_newton/sketch_steps.cu)
+add_library(fastopt_cuda OBJECT csrc/backend/cuda.cu csrc/backend/exchange.cu csrc/kernels.cu
+            csrc/admm_relu/admm_steps.cu csrc/admm_relu/paper_steps.cu
+            csrc/admm_relu/robust_steps.cu csrc/sketch_newton/glm_steps.cu
+            csrc/sketch_newton/kkt_steps.cu csrc/sketch_newton/sketch_steps.cu)
 target_include_directories(fastopt_cuda PUBLIC csrc)
 target_include_directories(fastopt_cuda SYSTEM PRIVATE ${FASTOPT_CUBLAS_INCLUDE})
 target_compile_options(

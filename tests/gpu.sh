@@ -2,7 +2,8 @@
 # What to run where there is a GPU:  tests/gpu.sh <build folder>
 # Builds the CUDA backend, compares its bits with the CPU's, runs the Python tests on it, looks for
 # faults with compute-sanitizer, and measures. Needs nvcc, cuBLAS, cuSOLVER, and what
-# tests/cuda_emu/ci.sh needs; PyTorch with CUDA for its rows of the benchmark.
+# tests/cuda_emu/ci.sh needs; PyTorch with CUDA for its rows of the benchmark, and PyTorch or CuPy for
+# the tests of their arrays.
 set -euo pipefail
 source_dir=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "$1"
@@ -25,7 +26,7 @@ sys.exit(0 if cuda["available"] else "tests/gpu.sh needs a CUDA device: " + cuda
 ctest --test-dir "$build_dir" -R '^cuda\.bits$' --output-on-failure --no-tests=error
 tests=(python -m pytest -q -p pytest_cuda_emu -c "$source_dir/pyproject.toml"
        --rootdir "$source_dir" -k 'not missing_device and not without_a_device')
-"${tests[@]}" "$source_dir"/tests/cuda_emu/test_{backend*,bench_gpu}.py
+"${tests[@]}" "$source_dir"/tests/cuda_emu/test_{backend*,bench_gpu,device_libraries}.py
 for tool in memcheck racecheck initcheck synccheck; do
     compute-sanitizer --tool "$tool" --error-exitcode 9 \
         "${tests[@]}" -x "$source_dir"/tests/cuda_emu/test_backend*.py

@@ -85,6 +85,7 @@ Queue::Queue() {
     if (!reason.empty())
         throw BackendError("device='cuda' needs a CUDA device and its driver: " + reason +
                            ". Use device='cpu', or see `fastopt info`.");
+    check(cudaGetDevice(&device_), "cudaGetDevice");
     try {
         check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
         check(cudaMallocHost(&staging_, staging_bytes), "allocating pinned memory");

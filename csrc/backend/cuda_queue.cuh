@@ -19,6 +19,7 @@ class Queue {
     Queue(const Queue&) = delete;
     Queue& operator=(const Queue&) = delete;
 
+    int device() const { return device_; }
     cudaStream_t stream() const { return stream_; }
     cublasHandle_t blas();
     cusolverDnHandle_t solver();
@@ -28,6 +29,7 @@ class Queue {
   private:
     void close() noexcept;
 
+    int device_ = 0;
     cudaStream_t stream_ = nullptr;
     cublasHandle_t blas_ = nullptr;
     cusolverDnHandle_t solver_ = nullptr;

@@ -93,8 +93,8 @@ template <class T> class Array {
     mutable Buffer<T> mirror_;
 };
 
-// Numbers of the host that kernels read: the host's own on the CPU, a copy elsewhere. The host's
-// must stay where they are.
+// Numbers that kernels read: those of the host, which must stay where they are, or a copy of them
+// where kernels run elsewhere; or numbers that somebody else has there.
 template <class T> class Input {
   public:
     Input() = default;
@@ -105,11 +105,14 @@ template <class T> class Input {
         upload(*queue, copy_.data(), host, static_cast<std::size_t>(n) * sizeof(T));
         data_ = copy_.data();
     }
+    Input(const T* there, std::shared_ptr<const void> owner)
+        : data_(there), owner_(std::move(owner)) {}
     const T* data() const { return data_; }
 
   private:
     const T* data_ = nullptr;
     Array<T> copy_;
+    std::shared_ptr<const void> owner_;
 };
 
 } // namespace fastopt

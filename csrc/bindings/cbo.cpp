@@ -7,6 +7,7 @@
 
 #include "bindings/communicator.hpp"
 #include "bindings/monitor.hpp"
+#include "bindings/objectives.hpp"
 #include "cbo/cbo.hpp"
 #include "cbo/native_objective.hpp"
 
@@ -14,41 +15,6 @@ namespace fastopt {
 namespace {
 
 // ---- objectives ------------------------------------------------------------------------------
-
-// fn(X, f, v) fills f (and v): X is a copy that fn may overwrite or keep.
-template <class T> class BatchObjective final : public Objective<T> {
-  public:
-    BatchObjective(py::function fn, index_t d, bool constrained)
-        : fn_(std::move(fn)), d_(d), constrained_(constrained) {}
-    ~BatchObjective() override {
-        const py::gil_scoped_acquire gil;
-        fn_ = py::function();
-        x_.drop(), f_.drop(), v_.drop();
-    }
-    void evaluate(T* x, index_t n, double* f, double* violation) override {
-        const py::gil_scoped_acquire gil;
-        auto& points = x_.get({n, d_});
-        std::copy(x, x + n * d_, points.mutable_data());
-        auto& values = f_.get({n});
-        if (!constrained_) {
-            fn_(points, values, py::none());
-        } else {
-            auto& violations = v_.get({n});
-            fn_(points, values, violations);
-            std::copy(violations.data(), violations.data() + n, violation);
-        }
-        std::copy(values.data(), values.data() + n, f);
-    }
-    bool constrained() const override { return constrained_; }
-    bool preserves_points() const override { return true; }
-
-  private:
-    py::function fn_;
-    index_t d_;
-    bool constrained_;
-    Handout<T> x_;
-    Handout<double> f_, v_;
-};
 
 template <class T> class BatchGradient final : public Gradient<T> {
   public:
@@ -73,41 +39,6 @@ template <class T> class BatchGradient final : public Gradient<T> {
     Handout<T> x_, g_;
 };
 
-// What Python holds of an objective: enough to make it in either precision.
-class AnyObjective {
-  public:
-    virtual ~AnyObjective() = default;
-    virtual std::unique_ptr<Objective<double>> make_f64(index_t d, int threads) const = 0;
-    virtual std::unique_ptr<Objective<float>> make_f32(index_t d, int threads) const = 0;
-
-    template <class T> std::unique_ptr<Objective<T>> make(index_t d, int threads) const {
-        if constexpr (std::is_same_v<T, double>)
-            return make_f64(d, threads);
-        else
-            return make_f32(d, threads);
-    }
-};
-
-template <class Maker> class ObjectiveBy final : public AnyObjective {
-  public:
-    explicit ObjectiveBy(Maker maker) : maker_(std::move(maker)) {}
-    std::unique_ptr<Objective<double>> make_f64(index_t d, int threads) const override {
-        return maker_(double{}, d, threads);
-    }
-    std::unique_ptr<Objective<float>> make_f32(index_t d, int threads) const override {
-        return maker_(float{}, d, threads);
-    }
-
-  private:
-    Maker maker_;
-};
-
-template <class Maker> std::shared_ptr<AnyObjective> objective_by(Maker maker) {
-    return std::make_shared<ObjectiveBy<Maker>>(std::move(maker));
-}
-
-template <class T> using Made = std::unique_ptr<Objective<T>>;
-
 std::shared_ptr<AnyObjective> native_objective(const std::string& name, index_t dim,
                                                const std::optional<Rows<double>>& shift,
                                                const std::optional<Rows<double>>& rotation) {
@@ -131,26 +62,18 @@ std::shared_ptr<AnyObjective> cfunc_objective(std::uintptr_t address, std::uintp
     else
         function.plain = reinterpret_cast<double (*)(int, double*)>(address);
     function.user_data = reinterpret_cast<void*>(user_data);
-    // The owner of the code lives as long as the objective.
-    const std::shared_ptr<py::object> keep(new py::object(owner), [](py::object* o) {
-        const py::gil_scoped_acquire gil;
-        delete o;
-    });
-    return objective_by(
-        [function, keep](auto zero, index_t d, int threads) -> Made<decltype(zero)> {
+    return objective_by( // the owner of the code lives as long as the objective
+        [function, keep = kept(owner)](auto zero, index_t d, int threads) -> Made<decltype(zero)> {
             return std::make_unique<CFunctionObjective<decltype(zero)>>(function, d, threads);
         });
 }
 
 std::shared_ptr<AnyObjective> batch_objective(const py::function& fn, bool constrained) {
-    const std::shared_ptr<py::function> keep(new py::function(fn), [](py::function* f) {
-        const py::gil_scoped_acquire gil;
-        delete f;
-    });
-    return objective_by([keep, constrained](auto zero, index_t d, int) -> Made<decltype(zero)> {
-        const py::gil_scoped_acquire gil;
-        return std::make_unique<BatchObjective<decltype(zero)>>(*keep, d, constrained);
-    });
+    return objective_by(
+        [keep = kept(fn), constrained](auto zero, index_t d, int) -> Made<decltype(zero)> {
+            const py::gil_scoped_acquire gil;
+            return std::make_unique<BatchObjective<decltype(zero)>>(*keep, d, constrained);
+        });
 }
 
 template <class T>

@@ -6,8 +6,9 @@
 #include <optional>
 #include <string>
 
-#include "bindings/communicator.hpp"
+#include "bindings/matrix.hpp"
 #include "bindings/monitor.hpp"
+#include "bindings/queue.hpp"
 #include "core/parallel.hpp"
 #include "sketch_newton/glm.hpp"
 #include "sketch_newton/newton.hpp"
@@ -62,21 +63,6 @@ E read_word(const char* argument, const std::string& text, const Named<E> (&word
 
 // ---- data -------------------------------------------------------------------------------------
 
-struct PyQueue { // in which everything of one solve runs
-    std::shared_ptr<Queue> queue = make_queue();
-};
-
-// A data matrix on NumPy's memory, which it keeps alive.
-struct PyMatrix {
-    py::object values, indices, indptr;
-    bool single = false;
-    DataMatrix<double> f64;
-    DataMatrix<float> f32;
-    std::unique_ptr<PyCommunicator> ranks; // that have the other rows
-    index_t rows() const { return single ? f32.rows : f64.rows; }
-    index_t cols() const { return single ? f32.cols : f64.cols; }
-};
-
 template <class T> void fill_dense(PyMatrix& out, DataMatrix<T>& view, const py::array& a) {
     const auto rows = Rows<T>::ensure(a);
     if (!rows) throw py::error_already_set();
@@ -130,6 +116,7 @@ std::shared_ptr<PyMatrix> csr_matrix(const py::array& data, const Rows<std::int3
 
 const DataMatrix<double>& in_double(const PyMatrix& a) {
     FASTOPT_REQUIRE(!a.single, "A must be float64 here");
+    a.require_host();
     return a.f64;
 }
 
@@ -458,6 +445,7 @@ void bind_sketch_newton(py::module_& m) {
             [](const PyMatrix& a, std::uint32_t k0, std::uint32_t k1, int threads) {
                 SketchOptions o;
                 o.key = {k0, k1}, o.threads = threads;
+                a.require_host();
                 std::vector<double> p;
                 PyMonitor signals{py::object()};
                 {

@@ -12,6 +12,7 @@ from scipy.optimize import OptimizeResult
 from ._admm_data import TrainingData
 from ._admm_run import Deadline, Engine, Settings, Strength
 from ._arguments import integer, numbers
+from ._device import on_host
 from ._memory import refuse_beyond_memory
 from ._problem import Array, Key
 
@@ -60,7 +61,7 @@ def _robust_sample(module: Any, data: TrainingData, n_gates: int, key: Key, thre
 
 def read_gates(module: Any, gates: Any, data: TrainingData, key: Key, threads: int) -> Array:
     """Gates from a number or an array (P, d), in the scaled and extended space."""
-    d = data.X.shape[1]
+    d, gates = data.X.shape[1], on_host("gates", gates)
     if np.ndim(gates) == 0:
         wanted = integer("gates", gates, 1, MOST_DRAWN)
         _refuse_beyond_memory(wanted, data)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ._admm_data import Scaling, read_design
+from ._device import home, placed
 from ._problem import Array
 
 
@@ -18,6 +19,12 @@ def _design(X: Any, n_features: int) -> Array:
             f"X has {array.shape[1]} features, but the network was trained on {n_features}."
         )
     return array
+
+
+def _as_trained(outputs: Array, one_output: bool, X: Any) -> Array:
+    """Outputs (n, c) for the rows of X in the shape of y, where X lives."""
+    out: Array = placed(outputs[:, 0] if one_output else outputs, home(X=X))
+    return out
 
 
 @dataclass(frozen=True)
@@ -31,10 +38,12 @@ class ReLUNetwork:
     one_output: bool
 
     def predict(self, X: Any) -> Array:
-        """The network's output for each row: (n,) if it was trained on a vector, else (n, c)."""
+        """The network's output for each row: (n,) if it was trained on a vector, else (n, c).
+
+        Where X lives, on a CUDA device too; computed on the host.
+        """
         hidden = np.maximum(_design(X, self.W1.shape[1]) @ self.W1.T + self.b1, 0.0)
-        out: Array = hidden @ self.W2.T + self.b2
-        return out[:, 0] if self.one_output else out
+        return _as_trained(hidden @ self.W2.T + self.b2, self.one_output, X)
 
 
 @dataclass(frozen=True)
@@ -48,15 +57,17 @@ class GatedNetwork:
     one_output: bool
 
     def predict(self, X: Any) -> Array:
-        """The network's output for each row: (n,) if it was trained on a vector, else (n, c)."""
+        """The network's output for each row: (n,) if it was trained on a vector, else (n, c).
+
+        Where X lives, on a CUDA device too; computed on the host.
+        """
         design = _design(X, self.G.shape[1])
         open_gates = design @ self.G.T + self.g >= 0
         columns = [
             (open_gates * (design @ W.T + b)).sum(axis=1)
             for W, b in zip(self.W, self.b, strict=True)
         ]
-        out: Array = np.column_stack(columns)
-        return out[:, 0] if self.one_output else out
+        return _as_trained(np.column_stack(columns), self.one_output, X)
 
 
 def relu_network(weights: Array, scaling: Scaling, one_output: bool) -> ReLUNetwork:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult
 
-from . import _admm_gates, _backend, distributed
+from . import _admm_gates, _backend, _device, distributed
 from ._admm_data import TrainingData, read_data
 from ._admm_run import (
     ADMM_GAP,
@@ -148,7 +148,9 @@ def admm_relu(
         Type of the iterates; float32 takes half the memory, but a gap below 1e-4 then needs Newton
         steps. Objective and certificate are computed in float64.
     device : None, 'cpu' or 'cuda'
-        Where to run; None is the CPU. See docs/cuda.md for what 'cuda' needs and does.
+        Where to run. None: 'cuda' where X, y or sample_weight live on a CUDA device (arrays of
+        PyTorch, CuPy, JAX), whose arrays the result then holds, else the CPU. See docs/cuda.md for
+        what 'cuda' needs and does.
     threads : int, optional
         Threads of the core; the result does not depend on it. Default: all CPUs.
     record_history : bool
@@ -219,7 +221,8 @@ def admm_relu(
     (0, True, 0)
     """
     arguments = dict(locals())
-    module = _backend.module(device, "admm_relu")
+    where = _device.home(X=X, y=y, sample_weight=sample_weight)
+    module = _backend.module(_device.device_of(device, where), "admm_relu")
     with distributed.ranks(comm) as ranks:
         shares = Shares(ranks, shard)
         choice("method", method, METHODS)
@@ -236,7 +239,8 @@ def admm_relu(
                 raise ValueError("gates='generate' does not go with robust_eps: give a number.")
             if ranks is not None:
                 raise ValueError("gates='generate' does not go with comm: give a number.")
-            return _admm_gates.generate(data, settings, strength, key, deadline)
+            generated = _admm_gates.generate(data, settings, strength, key, deadline)
+            return _device.placed(generated, where)
         warm, own = _read_warm_start(warm_start)
         chosen = own
         if chosen is None:
@@ -254,7 +258,8 @@ def admm_relu(
         rho_start = -1.0
         if isinstance(warm_start, OptimizeResult) and warm_start.get("rho", 0.0) > 0:
             rho_start = float(warm_start["rho"])
-        return run_method(engine, strength.beta(engine), warm, method, deadline, rho_start)
+        result = run_method(engine, strength.beta(engine), warm, method, deadline, rho_start)
+        return _device.placed(result, where)
 
 
 @suggest_names
@@ -314,7 +319,8 @@ gap_tol, maxiter, maxtime, rng, callback, dtype, device, threads, huber_delta, q
     (0, True)
     """
     arguments = dict(locals())
-    module = _backend.module(device, "admm_relu")
+    where = _device.home(X=X, y=y, sample_weight=sample_weight)
+    module = _backend.module(_device.device_of(device, where), "admm_relu")
     with distributed.ranks(comm) as ranks:
         shares = Shares(ranks, shard)
         choice("method", method, METHODS)
@@ -355,7 +361,7 @@ gap_tol, maxiter, maxtime, rng, callback, dtype, device, threads, huber_delta, q
             if len(done) == len(values)
             else f"Stopped after {len(done)} of {len(values)} values: {worst.message}",
         )
-        return path
+        return _device.placed(path, where)
 
 
 def _ahead(last: list[OptimizeResult], beta: float) -> Array | None:
@@ -455,7 +461,7 @@ def _read_warm_start(warm: Any) -> tuple[Array | None, Array | None]:
     if isinstance(warm, OptimizeResult):
         if "x" not in warm or "gates" not in warm:
             raise ValueError("warm_start must be a result of admm_relu, or an array of weights.")
-        return np.array(warm.x, dtype=np.float64), np.array(warm.gates, dtype=np.float64)
+        return numbers("warm_start.x", warm.x).copy(), numbers("warm_start.gates", warm.gates)
     array = numbers("warm_start", warm).copy().ravel()
     if not np.isfinite(array).all():
         raise ValueError("warm_start must be finite.")

@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ._device import on_host
 from .distributed import ranks
 
 P = ParamSpec("P")
@@ -101,7 +102,8 @@ def flag(name: str, value: object) -> bool:
 
 
 def numbers(name: str, value: Any) -> NDArray[np.float64]:
-    """`value` as an array of float64, not copied if it is one."""
+    """`value` as an array of float64, not copied if it is one; from a CUDA device too."""
+    value = on_host(name, value)
     refuse_masked(name, value)
     if np.iscomplexobj(value):
         raise ValueError(f"{name} must be real, got complex numbers.")

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult
 
-from . import _backend
+from . import _backend, _device
 from ._arguments import choice, flag, integer, is_one_of, path, real, suggest_names
 from ._callback import UserCallback, wrap_callback
 from ._checkpoint import PathLike
 from ._constraints import read_constraints
 from ._evaluator import native_evaluator, python_evaluator, refuse_for_native
 from ._native import is_native, native_dimension
-from ._objective import python_gradient
+from ._objective import device_function, python_gradient
 from ._options import (
     DYNAMICS,
     MOVING,
@@ -163,7 +163,7 @@ def cbo(
         Variables that are whole numbers.
     vectorized : bool
         func takes x of shape (d, n), the transpose of the particle buffer, and returns (n,). It
-        may overwrite x, and keep it.
+        may overwrite x, and keep it. Where x0, bounds or init live on a CUDA device, so does x.
     workers : int or map-like
         Evaluate in this many processes (-1: all CPUs), or by ``workers(fn, iterable)``; the points
         are cut into chunks, one task each. Overrides `vectorized`, as in SciPy.
@@ -235,8 +235,10 @@ def cbo(
     resume : path, optional
         Continue from such a file with the same bits; only limits and `threads` may differ.
     device : None, 'cpu' or 'cuda'
-        Where to run. On 'cuda' (a build of its own: docs/cuda.md) `dynamics='hybrid'` keeps its
-        generations on the host.
+        Where to run. None: 'cuda' where x0, bounds or init live on a CUDA device (arrays of
+        PyTorch, CuPy, JAX), else the CPU. Then func (`vectorized=True`) and gradient get arrays of
+        that library, and the result holds such. On 'cuda' (a build of its own: docs/cuda.md)
+        `dynamics='hybrid'` keeps its generations on the host.
     dtype : 'float64' (default) or 'float32'
         Type of the particles; values are float64 always.
     threads : int, optional
@@ -291,7 +293,8 @@ def cbo(
     with ExitStack() as stack:  # errors end the other ranks too, so all checks are inside
         joined = stack.enter_context(ranks(comm))
         group = Alone() if joined is None else joined
-        module = _backend.module(device, "cbo")
+        where = _device.home(x0=x0, bounds=bounds, init=init)
+        module = _backend.module(_device.device_of(device, where), "cbo")
         if joined is not None and module is not _backend.module():
             raise ValueError("comm does not go with device='cuda': leave one of them out.")
         choice("dynamics", dynamics, DYNAMICS)
@@ -300,7 +303,14 @@ def cbo(
         args = tuple(args) if isinstance(args, (tuple, list)) else (args,)
         hybrid, native = dynamics == "hybrid", is_native(func)
         dim = native_dimension(func)
-        space = read_space(bounds, integrality, x0, init, dim, hybrid)
+        space = read_space(
+            _device.on_host("bounds", bounds),
+            integrality,
+            _device.on_host("x0", x0),
+            _device.on_host("init", init),
+            dim,
+            hybrid,
+        )
         free = int(space.box.free.sum())
         own = {
             "noise": noise,
@@ -378,8 +388,12 @@ def cbo(
             evaluator = native_evaluator(module, func, space.box.dim, limits)
         else:
             evaluator = python_evaluator(
-                module, func, args, vectorized, workers, options["dtype"], limits, stack
+                module, func, args, vectorized, workers, options["dtype"], limits, stack, where
             )
+        slope = None
+        if gradient is not None:
+            there = device_function("gradient", gradient, args, vectorized, module, where)
+            slope = python_gradient(gradient, args, vectorized, there)
         plan = Plan(
             module=module,
             space=space,
@@ -387,7 +401,7 @@ def cbo(
             options=options,
             n_particles=n,
             key=group.from_first(lambda: key),
-            gradient=None if gradient is None else python_gradient(gradient, args, vectorized),
+            gradient=slope,
             listener=listener,
             disp=disp,
             polish=polish,
@@ -397,7 +411,7 @@ def cbo(
             ranks=group,
             listens=group.most(listener is not None) > 0,
         )
-        return run(plan, runs, threads or available_cpus())
+        return _device.placed(run(plan, runs, threads or available_cpus()), where)
 
 
 def _check_combinations(

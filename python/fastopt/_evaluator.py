@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ._arguments import is_one_of
 from ._constraints import ConstraintSet
+from ._device import Library
 from ._native import NamedProblem, check_native_use, native_objective
 from ._objective import (
     BatchedFunction,
@@ -17,6 +19,7 @@ from ._objective import (
     Evaluation,
     Points,
     Values,
+    device_function,
     python_values,
 )
 from ._problem import Array
@@ -64,15 +67,24 @@ def python_evaluator(
     dtype: str,
     constraints: ConstraintSet | None,
     stack: ExitStack,
+    where: Library | None,
 ) -> Evaluator:
-    """For a Python function; a pool of processes lives until `stack` is closed."""
-    plain = python_values(func, args, vectorized)
+    """For a Python function; a pool of processes lives until `stack` is closed. `where` is the
+    library of the inputs that live on the device."""
+    there = None
+    if where is not None or is_one_of(workers, 1):
+        there = device_function("func", func, args, vectorized, module, where)
+    plain = python_values(func, args, vectorized, there)
     pool = _open(workers, Evaluation(plain, constraints), stack)
     core = BatchObjective(Evaluation(plain, constraints), pool)
     after = BatchObjective(Evaluation(plain), pool)
     batched = isinstance(func, BatchedFunction)
+    if there is not None and constraints is None:
+        objective = module.resident_objective(core, there.resident)
+    else:
+        objective = module.batch_objective(core, constraints is not None)
     return Evaluator(
-        core=module.batch_objective(core, constraints is not None),
+        core=objective,
         values=after.values,
         dtype=np.dtype(dtype) if batched else np.float64,
         constraints=constraints,

@@ -13,6 +13,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from . import _backend, distributed
 from ._arguments import choice, integer, numbers, real, refuse_masked
+from ._device import home, on_host
 from ._problem import Array
 
 FAMILIES = ("logistic", "poisson", "gaussian", "gamma")
@@ -43,6 +44,7 @@ def native_matrix(
         return module.Matrix(
             data, csr.indices.astype(np.int32), csr.indptr.astype(np.int64), csr.shape[1], queue
         )
+    matrix = on_host(name, matrix)
     refuse_masked(name, matrix)
     array = np.asarray(matrix)
     if array.ndim != 2:
@@ -104,8 +106,8 @@ class WeightedGram(LinearOperator):  # type: ignore[misc]
     """
 
     def __init__(self, A: Any, w: ArrayLike, R: Any = 0.0, *, matrix: Any = None) -> None:
-        self.A = A
-        self.matrix = native_matrix(A) if matrix is None else matrix
+        self.A = on_host("A", A)
+        self.matrix = native_matrix(self.A) if matrix is None else matrix
         rows, n = self.matrix.shape
         self.w: Array = numbers("w", w)
         if self.w.shape != (rows,):
@@ -205,9 +207,11 @@ class GLM:
         with distributed.ranks(self.ranks) as ranks:
             choice("family", family, FAMILIES)
             choice("reduction", reduction, ("mean", "sum"))
-            self.A = A
+            self.home = home(A=A, y=y, sample_weight=sample_weight)
+            self.A = A = on_host("A", A)
             self.matrix = native_matrix(A)
             rows, n = self.matrix.shape
+            y = on_host("y", y)
             if not np.all(np.isfinite(_real(A.data if issparse(A) else A, np.float64, "A"))):
                 raise ValueError("A must be finite.")
             self.family, self.l2, self.n = family, real("l2", l2, minimum=0.0), n

@@ -11,6 +11,7 @@ from scipy.sparse import issparse
 
 from . import _backend
 from ._arguments import choice, integer, numbers, real, refuse_overflow
+from ._device import home, on_host, placed
 from ._glm import native_matrix
 from ._memory import refuse_beyond_memory
 from ._problem import RandomSource, draw_key
@@ -78,7 +79,8 @@ def lstsq(
     array([1., 2., 3.])
     """
     choice("sketch", sketch, KINDS)
-    right = numbers("b", b)
+    where = home(A=A, b=b)
+    A, right = on_host("A", A), numbers("b", b)
     matrix = native_matrix(A)
     rows, n = matrix.shape
     if right.ndim not in (1, 2) or right.shape[0] != rows:
@@ -124,7 +126,7 @@ def lstsq(
         sizes = norm * (norm * np.linalg.norm(x, axis=0) + np.linalg.norm(columns, axis=1))
         if status == 0 and (gradients > _STABLE * sizes).any():
             status = 2
-    return OptimizeResult(
+    result = OptimizeResult(
         x=np.ascontiguousarray(x[:, 0] if single else x),
         fun=float(residuals[0]) if single else residuals,
         optimality=float(gradients[0]) if single else gradients,
@@ -135,3 +137,5 @@ def lstsq(
         status=status,
         message=_MESSAGES[status],
     )
+    solution: OptimizeResult = placed(result, where)
+    return solution

@@ -5,13 +5,15 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _backend
 from ._arguments import without_objects
 from ._constraints import ConstraintSet
+from ._device import Library, lives_there, on_host
 from ._problem import Array
 from ._workers import Workers
 
@@ -28,9 +30,9 @@ class BatchedFunction(abc.ABC):
     def batched(self, points: Points) -> Any:
         """Values at `points` (n, d): (n,) for an objective, (n, d) for a gradient."""
 
-
-class RowGradient(Protocol):
-    def __call__(self, points: Points) -> Array: ...
+    def on_device(self) -> tuple[Any, Callable[[Any], Any]] | None:
+        """(its library, `batched` for arrays of it) where that library sees a GPU."""
+        return None
 
 
 def read_pair(answer: Any) -> tuple[Any, Any]:
@@ -107,17 +109,76 @@ class RowFunction:
         return as_values(self.func.batched(points), len(points), "func")
 
 
-def python_values(func: Callable[..., Any], args: tuple[Any, ...], vectorized: bool) -> Values:
-    """The batch function of a Python objective."""
+@dataclass(frozen=True)
+class DeviceFunction:
+    """A function of arrays that live on the device: rows (n, d) of `library` -> (n,) or (n, d)."""
+
+    function: Callable[[Any], Any]
+    library: Library
+    name: str  # of the user's function
+
+    def on_host(self, points: Points) -> Any:
+        """Its values at points of the host, there."""
+        value = self.function(self.library.array(points))
+        return on_host(f"the array that {self.name} returned", value)
+
+    def __call__(self, points: Points) -> Array:
+        return as_values(self.on_host(points), len(points), self.name)
+
+    def resident(self, points: Any) -> Any:
+        """For points and values that stay on the device and are handed over by DLPack."""
+        value = self.function(self.library.take(points))
+        if lives_there(value):
+            return value
+        return self.library.lend(as_values(value, points.shape[0], self.name))
+
+
+def device_function(
+    name: str,
+    func: Any,
+    args: tuple[Any, ...],
+    vectorized: bool,
+    module: Any,
+    where: Library | None,
+) -> DeviceFunction | None:
+    """The user's `name` as a function of rows on the device; None if it gets NumPy's arrays.
+
+    `where` is the library of the inputs that live there.
+    """
+    if module is _backend.module():
+        return None
+    if isinstance(func, BatchedFunction):
+        found = func.on_device()
+        return None if found is None else DeviceFunction(found[1], Library(module, found[0]), name)
+    if where is None:
+        return None
+    if not vectorized:
+        raise ValueError(
+            "x0, bounds or init live on a CUDA device, so func and gradient get arrays there, "
+            "which is of use for many points at once only: pass vectorized=True (x of shape "
+            "(d, n)) without workers, or device='cpu' and functions of NumPy's arrays."
+        )
+    return DeviceFunction(lambda rows: func(rows.T, *args), where, name)
+
+
+def python_values(
+    func: Callable[..., Any],
+    args: tuple[Any, ...],
+    vectorized: bool,
+    there: DeviceFunction | None = None,
+) -> Values:
+    """The batch function of a Python objective; `there` is what `device_function` says of it."""
     if isinstance(func, BatchedFunction):
         if args:
             raise ValueError("args cannot be passed to a torch or JAX objective: use a closure.")
-        return RowFunction(func)
+        return RowFunction(func) if there is None else there
     if not callable(func):
         raise TypeError(
             "func must be callable or a compiled function (fastopt.problems, LowLevelCallable, "
             f"numba cfunc, ctypes or cffi pointer); got {type(func).__name__}."
         )
+    if there is not None:
+        return there
     return ColumnFunction(func, args) if vectorized else PointFunction(func, args)
 
 
@@ -162,13 +223,23 @@ def _join(parts: Sequence[tuple[Array, Array | None]]) -> tuple[Array, Array | N
 
 
 def python_gradient(
-    gradient: Any, args: tuple[Any, ...], vectorized: bool
+    gradient: Any,
+    args: tuple[Any, ...],
+    vectorized: bool,
+    there: DeviceFunction | None = None,
 ) -> Callable[[Points, Points], None]:
     """gradient(X, G) of the core from the user's gradient, by point, by columns or by rows."""
-    if isinstance(gradient, BatchedFunction):
-        rows: RowGradient = gradient.batched
-    elif not callable(gradient):
+    batched = isinstance(gradient, BatchedFunction)
+    if not batched and not callable(gradient):
         raise TypeError(f"gradient must be callable; got {type(gradient).__name__}.")
+    if there is not None:
+
+        def rows(points: Points) -> Array:
+            values = np.asarray(there.on_host(points))
+            return values if batched else values.T
+
+    elif batched:
+        rows = gradient.batched
     elif vectorized:
 
         def rows(points: Points) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
-from . import _backend
+from . import _backend, _device
 from ._arguments import choice, integer, numbers
 from ._glm import native_matrix
 from ._memory import refuse_beyond_memory
@@ -51,12 +51,13 @@ def sketch(
     threads : int, optional
         The result does not depend on it.
     device : None, 'cpu' or 'cuda'
-        On a GPU 'gaussian' agrees with the CPU within rounding, the other kinds have its bits.
-        Leverage scores are computed on the CPU.
+        None: 'cuda' where A or scale live on a CUDA device (arrays of PyTorch, CuPy, JAX); then the
+        result does too. On a GPU 'gaussian' agrees with the CPU within rounding, the other kinds
+        have its bits. Leverage scores are computed on the CPU.
 
     Returns
     -------
-    ndarray (size, n), of A's type
+    ndarray (size, n), of A's type; an array of its library for an A on a CUDA device
 
     References
     ----------
@@ -73,9 +74,14 @@ def sketch(
     >>> bool(np.linalg.norm(SA.T @ SA - A.T @ A) < 0.3 * np.linalg.norm(A.T @ A))
     True
     """
-    module = _backend.module(device, "sketch")
+    where = _device.home(A=A, scale=scale)
+    module = _backend.module(_device.device_of(device, where), "sketch")
     choice("kind", kind, KINDS)
-    matrix = native_matrix(A, single=True, module=module)
+    stays = module is not _backend.module() and kind not in _BY_LEVERAGE
+    if stays and _device.lives_there(A):
+        matrix = module.device_matrix(A, "A")
+    else:
+        matrix = native_matrix(A, single=True, module=module)
     rows = matrix.shape[0]
     if rows < 1:
         raise ValueError("A must have at least one row.")
@@ -96,7 +102,7 @@ def sketch(
     refuse_beyond_memory(
         f"S A of shape {(size, matrix.shape[1])}", 4 * size * matrix.shape[1], "lower size"
     )
-    out: NDArray[Any] = matrix.sketch(
+    sketched = matrix.sketch(
         size,
         kind,
         0 if nonzeros is None else integer("nonzeros", nonzeros, 1),
@@ -105,6 +111,7 @@ def sketch(
         scale,
         probabilities,
     )
+    out: NDArray[Any] = _device.placed(sketched, where)
     return out
 
 

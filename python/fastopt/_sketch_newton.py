@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult, OptimizeWarning
 
-from . import _backend, distributed
+from . import _backend, _device, distributed
 from ._arguments import choice, flag, integer, numbers, real, short
 from ._callback import RAISED, RETURNED_TRUE, wrap_callback
 from ._glm import GLM
@@ -185,6 +185,8 @@ def sketch_newton(
     finite_diff_rel_step : array_like, optional
         Relative step of the finite differences of `fun` and `jac`.
     device : None, 'cpu' or 'cuda'
+        None: 'cuda' where x0 or the data of a `GLM` live on a CUDA device (arrays of PyTorch, CuPy,
+        JAX), whose arrays the result then holds, else the CPU.
         On a GPU run the linear solver and the passes over the data of a `GLM` (which go there once)
         or a `WeightedGram` (once for each Hessian). Other functions are called on the CPU as ever.
         Results agree with the CPU's within rounding.
@@ -228,12 +230,13 @@ def sketch_newton(
     >>> result.x.round(6)
     array([-1., -1.])
     """
-    module = _backend.module(device, "sketch_newton")
     started = time.perf_counter()
     if unknown:
         names = ", ".join(str(name) for name in unknown)
         warnings.warn(f"Unknown solver options: {names}", OptimizeWarning, stacklevel=2)
     model = fun if isinstance(fun, GLM) else getattr(fun, "__self__", None)  # of a bound method
+    where = _device.home(x0=x0) or (model.home if isinstance(model, GLM) else None)
+    module = _backend.module(_device.device_of(device, where), "sketch_newton")
     with distributed.ranks(model.ranks if isinstance(model, GLM) else None) as ranks:
         choice("linear_solver", linear_solver, LINEAR_SOLVERS)
         choice("sketch", sketch, SKETCHES)
@@ -285,7 +288,7 @@ def sketch_newton(
     result.execution_time = time.perf_counter() - started
     if disp:
         print(result.message)
-    return result
+    return _device.placed(result, where)
 
 
 def _check_alike(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._arguments import numbers
 from ._objective import BatchedFunction, as_values
 
 _EXTRA = "fastopt.torch needs PyTorch: pip install 'fastopt[torch]'"
@@ -26,8 +27,8 @@ def _as_tensor(points: NDArray[Any]) -> Any:
     return _torch().from_dlpack(points if points.flags.writeable else points.copy())
 
 
-def _as_array(value: Any) -> NDArray[np.float64]:
-    """A float64 array from a tensor, without copying one that lies in the CPU's memory."""
+def _checked(value: Any) -> Any:
+    """What fn returned, a tensor without a graph."""
     torch = _torch()
     if not isinstance(value, torch.Tensor):
         raise ValueError(f"fn must return a torch.Tensor; it returned a {type(value).__name__}.")
@@ -36,7 +37,20 @@ def _as_array(value: Any) -> NDArray[np.float64]:
             "fn returned a tensor that requires grad: return value.detach(), or decorate fn with "
             "@torch.no_grad()."
         )
-    return np.asarray(value.to("cpu", torch.float64).numpy())
+    return value
+
+
+def _as_array(value: Any) -> NDArray[np.float64]:
+    """A float64 array from a tensor, without copying one that lies in the CPU's memory."""
+    return np.asarray(_checked(value).to("cpu", _torch().float64).numpy())
+
+
+def _on_device(rows: Callable[[Any], Any]) -> tuple[Any, Callable[[Any], Any]] | None:
+    """For `BatchedFunction.on_device`: PyTorch sees a GPU, or gets tensors on the CPU as ever."""
+    torch = _torch()
+    if not torch.cuda.is_available():
+        return None
+    return torch, lambda points: _checked(rows(points)).to(torch.float64)
 
 
 class TorchFunction(BatchedFunction):
@@ -68,6 +82,9 @@ class TorchFunction(BatchedFunction):
     def batched(self, points: NDArray[Any]) -> NDArray[np.float64]:
         return as_values(_as_array(self.fn(_as_tensor(points))), len(points), "fn")
 
+    def on_device(self) -> tuple[Any, Callable[[Any], Any]] | None:
+        return _on_device(self.fn)
+
     def fun(self, x: ArrayLike) -> float:
         return float(self.batched(np.array(x)[None])[0])
 
@@ -90,9 +107,14 @@ class TorchGradient(BatchedFunction):
     def __init__(self, fn: Callable[[Any], Any]) -> None:
         self.fn = fn
 
+    def _rows(self, points: Any) -> Any:
+        return _torch().func.grad(lambda rows: self.fn(rows).sum())(points).detach()
+
     def batched(self, points: NDArray[Any]) -> NDArray[np.float64]:
-        gradient = _torch().func.grad(lambda rows: self.fn(rows).sum())
-        return _as_array(gradient(_as_tensor(points)).detach())
+        return _as_array(self._rows(_as_tensor(points)))
+
+    def on_device(self) -> tuple[Any, Callable[[Any], Any]] | None:
+        return _on_device(self._rows)
 
     def __call__(self, x: ArrayLike) -> NDArray[np.float64]:
         point = np.array(x)
@@ -108,7 +130,8 @@ def from_torch(fn: Callable[[Any], Any]) -> TorchFunction:
     fn : callable
         Takes a tensor (n_points, n_dim), a view of the particles that it may overwrite (float64,
         or float32 with ``dtype='float32'``), and returns a tensor (n_points,) on any device that
-        does not require grad.
+        does not require grad. With ``cbo(..., device='cuda')`` the tensor lives there, in the
+        current stream, wherever PyTorch sees a GPU.
 
     Returns
     -------
@@ -269,7 +292,7 @@ def to_module(result: Any) -> Any:
             "method='gated' trains another kind."
         )
     torch = _torch()
-    W1, b1, W2, b2 = (getattr(result, name) for name in names)
+    W1, b1, W2, b2 = (numbers(name, getattr(result, name)) for name in names)
     if len(b1) == 0:  # torch warns about layers without a unit: one that is always 0
         W1, b1, W2 = np.zeros((1, W1.shape[1])), np.zeros(1), np.zeros((len(b2), 1))
     layers = []

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The CUDA backend without a GPU:  tests/cuda_emu/ci.sh <build folder> emulated|suite|coverage|sanitized|nvcc ...
 #   emulated   device checks, every kernel, runs for ten orders of threads, failing calls; the
-#              Python tests of the backend and of bench/gpu.py
+#              Python tests of the backend, of arrays on the device and of bench/gpu.py
 #   suite      what emu_suite.py takes of tests/python, in two parts side by side; needs what
 #              emulated_python has built, and an environment with the extra [test]
 #   sanitized  device checks and failing calls under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -45,7 +45,7 @@ emulated() {
 emulated_python() {
     build release -DFASTOPT_PYTHON=ON _cpu cuda_emu_module
     package "$build_dir/package" "$build_dir"/release/_cpu*.so
-    emulated_pytest "$source_dir"/tests/cuda_emu/test_{backend*,bench_gpu}.py
+    emulated_pytest "$source_dir"/tests/cuda_emu/test_{backend*,bench_gpu,device_*}.py
 }
 
 emulated_pytest() {

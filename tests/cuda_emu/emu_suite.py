@@ -51,6 +51,7 @@ LEFT_OUT = {
     "test_cli.py": INTERPRETER,
     "test_demo_network.py": NOT_SMALL,
     "test_demo_newton.py": CPU_ONLY,
+    "test_device_inputs.py": NO_SOLVER,
     "test_docs.py": NO_SOLVER,
     "test_docstrings.py": NO_SOLVER,
     "test_examples.py": INTERPRETER,

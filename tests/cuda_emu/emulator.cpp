@@ -95,7 +95,7 @@ struct Device {
     std::map<const char*, Block> blocks; // by base address, live and freed
     std::set<const char*> live_blocks;   // the bases of the live ones
     std::deque<char*> freed;             // bases, oldest first
-    std::set<CUstream_st*> streams;
+    std::set<CUstream_st*> streams;      // that exist
     CUstream_st default_stream;
     std::size_t in_use = 0, limit = 0;
     long calls = 0, releases = 0, fail_in = 0, live = 0, launches = 0, waits = 0;
@@ -206,8 +206,10 @@ bool is_mapped(std::uint64_t address) {
 
 // ---- streams -----------------------------------------------------------------------------------
 
+// 1 and 2 are the runtime's own handles of the default streams, which are one here.
 CUstream_st* stream_of(CUstream_st* s) {
-    CUstream_st* stream = s ? s : &device().default_stream;
+    const bool made = reinterpret_cast<std::uintptr_t>(s) > 2;
+    CUstream_st* stream = made ? s : &device().default_stream;
     if (!device().streams.count(stream)) die("a stream that does not exist, or no longer");
     return stream;
 }
@@ -713,6 +715,10 @@ cudaError_t cudaGetDevice(int* index) {
     *index = 0;
     return cudaSuccess;
 }
+cudaError_t cudaSetDevice(int index) {
+    CUDA_EMU_CALL();
+    return index == 0 ? cudaSuccess : cudaErrorInvalidValue;
+}
 static std::size_t total_memory() { // what the device says of itself
     return device().limit ? device().limit : std::size_t{1} << 30;
 }
@@ -757,8 +763,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     const Lock lock(device().mutex);
     if (!stream) die("the default stream cannot be destroyed");
     synchronise(stream);
-    device().streams.erase(stream);
-    delete stream;
+    device().streams.erase(stream); // not deleted: another stream may still wait for its events
     alive(-1);
     return result;
 }

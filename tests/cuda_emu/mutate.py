@@ -3,13 +3,15 @@
     python tests/cuda_emu/mutate.py <build folder> [name ...]
 
 The build folder holds a configured build with FASTOPT_TESTS=ON whose targets test_cuda_cbo,
-test_cuda_admm and test_cuda_sketch are built.
+test_cuda_admm and test_cuda_sketch are built; for faults in csrc/bindings, with FASTOPT_PYTHON=ON
+and cuda_emu_module, and python/fastopt finds its _cpu (CONTRIBUTING.md).
 Exit code 1 if a fault passes unseen.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -38,12 +40,17 @@ SKETCH_LAUNCH = "sketch_newton/sketch_steps.cu"
 REDUCE = "backend/reduce.cuh"
 EACH = "backend/launch.cuh"
 QUEUE = "backend/cuda_queue.cuh"
+EXCHANGE = "backend/exchange_cuda.cuh"
+LENT = "bindings/dlpack.cpp"
+RESIDENT = "bindings/cuda.cpp"
 SYNC = "    __syncthreads();\n"
+MODULE = "cuda_emu_module"
 TESTS = {  # by the room of the fault
     "cbo": ["test_cuda_cbo"],
     "admm_relu": ["test_cuda_admm"],
     "sketch_newton": ["test_cuda_sketch"],
     "backend": ["test_cuda_cbo", "test_cuda_admm", "test_cuda_sketch"],
+    "bindings": ["cuda_emu_module"],
 }
 
 # name: (file, what stands there, what the fault puts in its place); white space matches any.
@@ -583,6 +590,47 @@ FAULTS = {
     "csr: one factor for all rows drawn": (DATA, "<T>(factors[q])", "<T>(factors[0])"),
     "csr: every part of W from the first rows": (DATA, "return from + q;", "return q;"),
     "csr: weights for their roots": (DATA, "roots ? vsqrt(w[i]) : w[i]", "w[i]"),
+    "exchange: rows begin at the neighbour's column": (EXCHANGE, "i - row * from.cols", "i"),
+    "exchange: strides of rows and columns exchanged": (
+        EXCHANGE,
+        "row * from.row_stride + col * from.col_stride",
+        "row * from.col_stride + col * from.row_stride",
+    ),
+    "exchange: nobody waits for a moment": (
+        "backend/exchange.cu",
+        "check(cudaStreamWaitEvent(reinterpret_cast<cudaStream_t>(stream), "
+        "static_cast<cudaEvent_t>(event_)),",
+        "check(stream ? cudaSuccess : cudaErrorInvalidValue,",
+    ),
+    "exchange: the host does not wait for a moment": (
+        "backend/exchange.cu",
+        "cudaEventSynchronize(static_cast<cudaEvent_t>(event_)) != cudaSuccess",
+        "event_ == nullptr",
+    ),
+    "dlpack: who takes an array does not wait": (LENT, "now.hold(theirs);", ""),
+    "dlpack: who lends one is told not to wait": (LENT, "stream_of(*queue))", "-1)"),
+    "dlpack: a tensor goes back before it is read": (
+        LENT,
+        "reading_ ? wait_for_device(*queue_) : read_.wait();",
+        "",
+    ),
+    "dlpack: a tensor never goes back": (
+        "bindings/dlpack.hpp",
+        "if (m->deleter) m->deleter(m);",
+        "(void)m;",
+    ),
+    "dlpack: what was lent is freed at once": (
+        "bindings/dlpack.hpp",
+        "if (lent) wait_for_device(*queue);",
+        "",
+    ),
+    "dlpack: a copy is shared": (
+        LENT,
+        "if (!copied.is_none() && copied.cast<bool>())",
+        "if (false)",
+    ),
+    "dlpack: points that are kept change": (RESIDENT, "points_.use_count() == 1", "true"),
+    "dlpack: points are made anew each time": (RESIDENT, "points_.use_count() == 1", "false"),
     "memory leaks": (
         "backend/cuda.cu",
         "if (p) (void)cudaFreeAsync(p, queue.stream());",
@@ -591,10 +639,15 @@ FAULTS = {
 }
 
 
-def compile_commands(build: Path) -> list[tuple[list[str], str]]:
+def compile_commands(build: Path, room: str) -> list[tuple[list[str], str]]:
     """(command, source) of the CUDA sources as compiled for the emulated device."""
     found = []
-    for entry in json.loads((build / "compile_commands.json").read_text("utf-8")):
+    entries = json.loads((build / "compile_commands.json").read_text("utf-8"))
+    if room == "bindings":
+        own = (LENT, RESIDENT)
+        mine = [e for e in entries if e["file"].endswith(own) and MODULE in e["command"]]
+        return [(shlex.split(entry["command"]), entry["file"]) for entry in mine]
+    for entry in entries:
         if "fastopt_cuda_emu" in entry["command"] and entry["file"].endswith(".cu"):
             found.append((shlex.split(entry["command"]), entry["file"]))
     if len(found) != len(list((ROOT / "csrc").rglob("*.cu"))):
@@ -632,18 +685,21 @@ def survives(build: Path, fault: tuple[str, str, str], folder: Path) -> bool:
     source.write_text(re.sub(pattern, lambda _: new.strip(), text), "utf-8")
     objects = {}
     room = name.split("/")[0] if "/" in name else "cbo"
-    for command, file in compile_commands(build):
+    for command, file in compile_commands(build, room):
         in_room = "cbo" if file.endswith("kernels.cu") else Path(file).parent.name
         if room not in ("backend", in_room):
             continue  # does not see the fault
         if name.startswith("admm_relu/paper") and "paper" not in file:
+            continue
+        if name.startswith("backend/exchange") and "exchange" not in file:
             continue
         mutated = [part.replace(str(ROOT / "csrc"), str(tree)) for part in command]
         output = mutated.index("-o") + 1
         objects[mutated[output]] = str(folder / (Path(file).stem + ".o"))
         mutated[output] = objects[mutated[output]]
         mutated = [p for p in mutated if not p.startswith(("-W", "-MD", "-MF", "-MT"))]
-        mutated = [p for p in mutated if not p.endswith(".o.d") and "fastopt_cuda_emu.dir" not in p]
+        mutated = [p for p in mutated if not p.endswith(".o.d") and "_emu.dir" not in p]
+        mutated = [p for p in mutated if f"{MODULE}.dir" not in p]
         mutated = ["-O1" if part == "-O3" else part for part in mutated]
         subprocess.run([*mutated, "-w"], check=True, cwd=build)
     return all(passes(build, target, objects, folder) for target in TESTS[room])
@@ -653,8 +709,16 @@ def passes(build: Path, target: str, objects: dict[str, str], folder: Path) -> b
     link = [objects.get(part, part) for part in link_command(build, target)]
     link[link.index("-o") + 1] = str(folder / target)
     subprocess.run(link, check=True, cwd=build)
+    run: list[str | Path] = [folder / target, "-aa=1"]
+    environment = dict(os.environ)
+    if target == MODULE:
+        plugin = ["-p", "pytest_cuda_emu", "-p", "no:cacheprovider"]
+        tests = ROOT / "tests/cuda_emu/test_device_arrays.py"
+        run = [sys.executable, "-m", "pytest", "-qx", *plugin, "--rootdir", ROOT, tests]
+        environment["PYTHONPATH"] = f"{ROOT / 'python'}:{ROOT / 'tests/cuda_emu'}"
+        environment["FASTOPT_CUDA_MODULE"] = str(folder / target)
     try:
-        done = subprocess.run([folder / target, "-aa=1"], capture_output=True, timeout=300)
+        done = subprocess.run(run, capture_output=True, timeout=300, env=environment)
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0
