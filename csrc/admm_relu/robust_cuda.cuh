@@ -9,7 +9,7 @@ namespace gpu {
 #include "admm_relu/robust_functors.inl"
 
 // `each` with as many registers as there are: two root searches, one inside the other.
-// Bytes: reads 8 (3 n d + d + n + weighted n); writes 8 (2 n d + 2 n).
+// Bytes: reads r; writes w.
 __global__ void __launch_bounds__(block_size, 1) robust_prox(index_t n, RobustProx f) {
     for (index_t j = first_item(); j < n; j += stride()) f(j);
 }

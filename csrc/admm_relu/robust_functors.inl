@@ -132,7 +132,8 @@ struct RobustArguments {
     FASTOPT_HD LossKind kind() const { return static_cast<LossKind>(kind_number); }
     FASTOPT_HD double weight(index_t j) const { return weights ? weights[j] : 1.0; }
 };
-struct WorstPrediction { // the adversary's: reads 3 d + 1 numbers, writes one
+// The adversary's. Bytes: reads 8 (2 n d + d + n); writes 8 n.
+struct WorstPrediction {
     RobustArguments a;
     const double* q;
     double* z;
@@ -147,7 +148,9 @@ struct WorstPrediction { // the adversary's: reads 3 d + 1 numbers, writes one
         z[j] = a.kind() == LossKind::squared ? f + ::copysign(h, f - y) : f - y * h;
     }
 };
-struct DualSlopes { // Theta and theta, given tau: reads 3 d + 1 numbers, writes d + 1
+// Theta and theta, given tau, where no slope is 0.
+// Bytes: reads 8 (2 n d + d + n); writes 8 (n d + n).
+struct DualSlopes {
     RobustArguments a;
     const double* q;
     double* t;
@@ -161,7 +164,8 @@ struct DualSlopes { // Theta and theta, given tau: reads 3 d + 1 numbers, writes
         }
     }
 };
-struct DualExcess { // of the squared loss, beside L*(tau): reads 3 numbers, writes one
+// Of the squared loss, beside L*(tau). Bytes: reads 8 (2 n + weighted n); writes 8 n.
+struct DualExcess {
     RobustArguments a;
     const double* t;
     double* excess;
@@ -170,7 +174,9 @@ struct DualExcess { // of the squared loss, beside L*(tau): reads 3 numbers, wri
         excess[j] = 0.5 * (theta * theta - tau * tau) / a.weight(j);
     }
 };
-struct RobustProx { // reads 3 d + 2 and writes d numbers some ten times, then writes d + 2
+// It goes over a row of X, A and Q some ten times.
+// Bytes: reads 8 (3 n d + d + n + weighted n); writes 8 (2 n d + 2 n).
+struct RobustProx {
     RobustArguments a;
     double rho;
     const double* from;

@@ -45,7 +45,7 @@ template <class T> struct DataMatrix {
     const T* values = nullptr;             // dense: rows x cols; CSR: the entries
     const std::int64_t* indptr = nullptr;  // CSR only
     const std::int32_t* indices = nullptr; // CSR only
-    RowsOfRanks whole;
+    RowsOfRanks whole = {};
 
     bool sparse() const { return indptr != nullptr; }
     index_t entries() const { return sparse() ? indptr[rows] : rows * cols; }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "admm_cases.hpp"
+#include "admm_relu/robust.hpp"
 #include "kernel_traffic.hpp"
 
 using namespace fastopt;
@@ -29,7 +30,8 @@ bytes::KernelTraffic& traffic() {
     static bytes::KernelTraffic t({"admm_relu/admm_functors.inl", "admm_relu/paper_functors.inl",
                                    "admm_relu/admm_cuda.cuh", "admm_relu/design_cuda.cuh",
                                    "admm_relu/loss_cuda.cuh", "admm_relu/cone_cuda.cuh",
-                                   "admm_relu/paper_cuda.cuh"});
+                                   "admm_relu/paper_cuda.cuh", "admm_relu/robust_functors.inl"},
+                                  {"admm_relu/robust_cuda.cuh"});
     return t;
 }
 
@@ -103,6 +105,8 @@ TEST_CASE_TEMPLATE("bytes of steps number by number", T, double, float) {
         one("Between", [&] { s.between(n, 0.25, pa, pb, wide.data()); });
         one("Rescale", [&] { s.rescale(n, 1.7, pa, pr, out.data()); });
         one("AddScaled", [&] { s.add_scaled(n, 0.6, pr, out.data()); });
+        one("ScaleAndAdd", [&] { s.scale_and_add(n, 0.6, pr, out.data()); });
+        one("Transpose", [&] { s.transpose(n, 1, 1, pr, out.data()); });
         for (const int signs : {1, 2}) {
             names["two"] = signs - 1;
             one("StepHalves", [&] { s.step_halves(n, signs, 0.4, pr, pu, out.data()); });
@@ -173,6 +177,66 @@ TEST_CASE_TEMPLATE("bytes of the design and its systems", T, double, float) {
                 expect(data.q, {{"ShiftedGram", with_order}, {"MirrorLower", with_order}},
                        [&] { system.factorise(0.7); });
             }
+        }
+}
+
+TEST_CASE_TEMPLATE("bytes of conjugate gradients", T, double, float) {
+    for (const admm_cases::Shape& s : shapes) {
+        const Data<T> data(s);
+        Design<T> f(s.n, s.d, s.p, s.c, data.x.data(), data.gates.data(), 1, data.q);
+        AdmmSteps& steps = f.steps();
+        const index_t n = s.p * s.d;
+        Names names = sizes<T>(s);
+        names["rows"] = names["count"] = s.c;
+        const auto on = [&](unsigned seed) {
+            return on_device(data.q, random_numbers<T>(f.half(), seed));
+        };
+        const Array<T> x = on(31), r = on(32), q = on(33), g = on(34);
+        const std::vector<double> lengths(static_cast<std::size_t>(s.c), 0.5);
+        const auto rho = on_device(data.q, lengths), next = on_device(data.q, lengths);
+        const Array<double> dots(data.q, s.c);
+        GateBlocks<T> blocks(f);
+        blocks.factorise(0.7);
+        expect(data.q, {{"GateProducts", names}}, [&] { blocks.solve(r.data(), x.data()); });
+        names["n"] = n;
+        expect(data.q, {{"row_dots", names}},
+               [&] { steps.row_dots(s.c, n, x.data(), r.data(), dots.data()); });
+        expect(data.q, {{"AdvanceRows", names}}, [&] {
+            steps.advance_rows(s.c, n, rho.data(), next.data(), q.data(), g.data(), x.data(),
+                               r.data());
+        });
+        expect(data.q, {{"TurnRows", names}},
+               [&] { steps.turn_rows(s.c, n, rho.data(), next.data(), r.data(), q.data()); });
+    }
+}
+
+TEST_CASE("bytes of a loss against an adversary") {
+    for (const index_t n : {33, 300})
+        for (const bool weighted : {false, true}) {
+            const index_t d = 3;
+            const Queues q = make_queue();
+            std::vector<double> weights = random_numbers(n, 41);
+            for (double& w : weights) w = 0.5 + std::fabs(w);
+            const Loss loss(LossKind::squared, n, 1, random_numbers(n, 42),
+                            weighted ? weights : std::vector<double>(), 1, 1, q);
+            const auto x = on_device(q, random_numbers(n * d, 43)),
+                       at = on_device(q, random_numbers(n * d, 44));
+            const RobustLoss robust(loss, n, d, x.data(), std::vector<double>(3, 0.1), 1);
+            const Array<double> t(q, (d + 2) * n), moved(q, n * d);
+            Names names{{"T", 8}, {"n", n}, {"d", d}, {"c", 1}, {"soft", 0}, {"counting", n}};
+            names["weighted"] = weighted, names["count"] = n;
+            robust.value(at.data()); // makes room
+            Kernels value{{"WorstPrediction", names}};
+            value += sum("LossValue", names, n);
+            expect(q, value, [&] { robust.value(at.data()); });
+            expect(q, {{"WorstPrediction", names}, {"LossGradient", names}, {"DualSlopes", names}},
+                   [&] { robust.gradient(at.data(), t.data()); });
+            Kernels conjugate = sum("LossConjugate", names, n);
+            conjugate.push_back({"DualExcess", names});
+            conjugate += sum("Value", names, n);
+            expect(q, conjugate, [&] { robust.conjugate(t.data()); });
+            expect(q, {{"RobustProx", names, "robust_prox"}},
+                   [&] { robust.prox(at.data(), 0.6, moved.data(), t.data()); });
         }
 }
 

@@ -2,11 +2,9 @@
 // same bits in any order of the threads, and every call failing once.
 #include <doctest/doctest.h>
 
-#include <string>
-
 #include "admm_cases.hpp"
-#include "core/error.hpp"
 #include "cuda_emu.hpp"
+#include "failing_calls.hpp"
 
 using namespace fastopt;
 using admm_cases::Numbers;
@@ -75,27 +73,8 @@ TEST_CASE("admm_relu: every failing call of these solves too gives an exception,
     for (const bool robust : {false, true}) {
         const Solve solve{robust, 1};
         const admm_cases::Shape shape = {10, 2, 2, 1};
-        const long start = cuda_emu_calls(), released = cuda_emu_releases();
-        const AdmmResult whole = solve.run<double>(shape);
-        const long calls = cuda_emu_calls() - start, releases = cuda_emu_releases() - released;
-        REQUIRE(calls > 100);
-        long quiet = 0;
-        for (long n = 1; n <= calls; ++n) {
-            cuda_emu_fail_call(n);
-            try {
-                const AdmmResult result = solve.run<double>(shape);
-                CHECK(result.weights == whole.weights);
-                ++quiet;
-            } catch (const BackendError& error) {
-                const std::string words = error.what();
-                const bool clear = words.find("failed") != std::string::npos ||
-                                   words.find("needs a CUDA device") != std::string::npos;
-                CHECK(clear);
-            }
-            cuda_emu_fail_call(0);
-            CHECK(cuda_emu_live() == 0);
-            if (n % 16 == 0) CHECK(solve.run<double>(shape).weights == whole.weights);
-        }
-        CHECK(quiet == releases);
+        fail_every_call(
+            100, 16, [&] { return solve.run<double>(shape); },
+            [](const AdmmResult& a, const AdmmResult& b) { return a.weights == b.weights; });
     }
 }

@@ -39,7 +39,7 @@ void expect(const CudaEmuTraffic& done, const std::string& kernel, const Names& 
     static const auto stated =
         bytes::of_kernels(FASTOPT_SOURCE "/csrc/sketch_newton/data_cuda.cuh");
     INFO(kernel);
-    const bytes::ReadsWrites& formula = stated.at(kernel);
+    const bytes::ReadsWrites& formula = stated.at(kernel).least;
     CHECK(done.read == bytes::Formula(formula.reads, names).value());
     CHECK(done.written == bytes::Formula(formula.writes, names).value());
 }

@@ -151,7 +151,8 @@ TEST_CASE("bytes of a preconditioner and of an iteration of 'sketch-pcg'") {
         const auto prepare = [&] {
             steps.sketch_gram(s.gram(), o);
             REQUIRE(steps.factor_gram(s.gram(), s.kkt.dw, diagonal));
-            REQUIRE(steps.set(s.kkt, false, inverse));
+            steps.set(s.kkt, false);
+            REQUIRE(steps.precondition(inverse));
         };
         prepare(); // makes room
 
