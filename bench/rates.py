@@ -235,14 +235,11 @@ TABLES = (
         "memory, BLAS and LAPACK",
         tables.crossed("", lambda record, _: record.extra["work"] / record.median / 1e9),
     ),
-)
-
-
-# What docs/reliability.md says of the GIL; not a table of docs/benchmarks.md.
-GIL = Table(
-    "gil",
-    "a Python thread beside a solver: us a tick, and its share of the idle rate",
-    tables.listed("", us=tables.spread(1e6), of_idle=tables.rate_of("idle")),
+    Table(
+        "gil",
+        "a Python thread beside a solver: us a tick, and its share of the idle rate",
+        tables.listed("", us=tables.spread(1e6), of_idle=tables.rate_of("idle")),
+    ),
 )
 
 
@@ -254,7 +251,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for measure in (random_numbers, terms, objectives, machine_rates, ticks)
         for record in measure(options)
     ]
-    tables.publish((*TABLES, GIL), records, options.jsonl)
+    tables.publish(TABLES, records, options.jsonl)
     return 0
 
 
