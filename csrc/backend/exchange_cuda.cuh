@@ -6,7 +6,7 @@
 namespace fastopt {
 namespace gpu {
 
-// Bytes: From n read, To n written, n = rows * cols.
+// Bytes: reads From count; writes To count.
 template <class From, class To> struct CopyRows {
     Strided<From> from;
     To* to;

@@ -25,7 +25,8 @@ namespace {
 using Numbers = std::vector<double>;
 
 bytes::KernelTraffic& traffic() {
-    static bytes::KernelTraffic t({"sketch_newton/kkt_cuda.cuh", "sketch_newton/glm_functors.inl"},
+    static bytes::KernelTraffic t({"sketch_newton/kkt_cuda.cuh", "sketch_newton/kkt_functors.inl",
+                                   "sketch_newton/glm_functors.inl"},
                                   {"sketch_newton/sketch_cuda.cuh"});
     return t;
 }
@@ -200,6 +201,47 @@ TEST_CASE("bytes of a preconditioner and of an iteration of 'sketch-pcg'") {
             CHECK(moved.works == (m > 0 ? 20 : 13));
         }
     });
+}
+
+TEST_CASE("bytes of an iteration of 'minres'") {
+    for_systems([](const System& s) {
+        const index_t size = s.kkt.size();
+        const Numbers r = numbers(size, 4);
+        MinresSteps steps(s.options);
+        steps.set(s.kkt, false);
+        steps.start(r.data());
+        Names names = s.names;
+        names["n"] = size;
+        Kernels kernels = s.kkt_product();
+        kernels += {s.inner_product(size, true), reduced("LanczosRest", names)};
+        const Count lanczos(s.options.queue);
+        const MinresSteps::Column column = steps.lanczos(0);
+        CHECK(lanczos.finish() == 1);
+        traffic().expect(kernels);
+        const Count advance(s.options.queue);
+        steps.advance(1, 0.5, 0.25, 0.125, column.beta);
+        CHECK(advance.finish() == 0);
+        traffic().expect({{"MinresStep", names}});
+    });
+}
+
+TEST_CASE("bytes of rows times or divided by one number each") {
+    for (const index_t rows : {1, 40}) {
+        const index_t width = 9;
+        const auto queue = make_queue();
+        const Array<double> a(queue, rows * width), by(queue, rows);
+        std::fill_n(by.mirror(), rows, 2.0), by.send();
+        const Names names{{"n", rows * width}, {"rows", rows}};
+        const auto expect = [&](const std::string& kernel, auto work) {
+            const Count count(queue);
+            work();
+            CHECK(count.finish() == 0);
+            traffic().expect({{kernel, names}});
+        };
+        expect("TimesRows", [&] { times_rows(*queue, rows, width, by.data(), a.data()); });
+        expect("DividedRows", [&] { divide_rows(*queue, rows, width, by.data(), a.data()); });
+        expect("Divided", [&] { divide(*queue, rows * width, 3, a.data()); });
+    }
 }
 
 namespace {
