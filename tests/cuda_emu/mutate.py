@@ -477,7 +477,7 @@ FAULTS = {
     ),
     "kkt: weights are ignored": (
         KKT_LAUNCH,
-        "gpu::apply(queue, rows, TimesEach{w_.data(), rows_.data()});",
+        "gpu::apply(queue, gram_.a.rows, TimesEach{w_.data(), rows_.data()});",
         "",
     ),
     "kkt: roots of negative weights": (KKT_LAUNCH, "negative ? 0 : 1", "1"),
