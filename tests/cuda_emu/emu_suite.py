@@ -17,8 +17,8 @@ FLOORS = {
     "test_sketch_newton.py": 90,
     "test_sketch_hard.py": 65,
     "test_sketch_operators.py": 38,
-    "test_sketch_properties.py": 6,
     "test_honest_newton.py": 180,
+    "test_sketch_properties.py": 6,
 }
 
 TOO_LONG = "too long on the emulated device"
