@@ -66,6 +66,8 @@ suite() {
         wait "${running[part - 1]}" || failed=1
         cat "$build_dir/suite.$part.log"
     done
+    grep -ohE '^[0-9]+ passed' "$build_dir"/suite.*.log |
+        awk '{ n += $1 } END { print n " passed in " NR " parts" }'
     return $failed
 }
 
