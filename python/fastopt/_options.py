@@ -157,6 +157,13 @@ def check_width(options: Mapping[str, Any], box: Box) -> None:
             f"the bounds are up to {width.max():.1e} apart, and {why}: scale the variables, or use "
             "dtype='float64', noise='anisotropic' and another dynamics."
         )
+    rounding = np.finfo(options["dtype"]).eps * width.max(initial=0.0)
+    if options.get("noise") == "isotropic" and width.size and width.min() <= rounding:
+        raise ValueError(
+            f"noise='isotropic' has one length for all variables, but bounds are {width.max():.1e} "
+            f"and {width.min():.1e} apart: the rounding of the first is all of the second. Scale "
+            "the variables, or use noise='anisotropic'."
+        )
 
 
 def read_limits(

@@ -176,6 +176,27 @@ def test_boxes_that_single_precision_does_not_hold(dynamics, size):
         cbo(bowl, [(-size, 2 * size)] * 3, dynamics=dynamics, dtype="float32")
 
 
+@pytest.mark.parametrize("dtype, ratio", [("float64", 1e16), ("float32", 1e8)])
+def test_noise_of_one_length_for_boxes_of_very_different_widths(dtype, ratio):
+    """The particles agreed on a wrong point: what moves one variable is less than its rounding."""
+
+    def run(narrow, **options):
+        return cbo(
+            lambda x: float(((x / [1.0, narrow] - 0.3) ** 2).sum()),
+            [(-1.0, 1.0), (-narrow, narrow)],
+            rng=1,
+            polish=False,
+            dtype=dtype,
+            maxiter=20,
+            **options,
+        )
+
+    with pytest.raises(ValueError, match=r"one length for all variables.*Scale the variables"):
+        run(1 / ratio, dynamics="isotropic")
+    assert run(1 / ratio, dynamics="anisotropic").nit > 0
+    assert run(1e-3, dynamics="isotropic").nit > 0
+
+
 @pytest.mark.parametrize("dynamics", ["hybrid", "anisotropic", "memory", "hopping"])
 def test_a_nan_or_an_infinity_is_never_the_answer(dynamics):
     def holes(x):
