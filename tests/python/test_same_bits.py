@@ -160,7 +160,7 @@ def test_a_held_gil_would_be_seen():
 def test_the_gil_is_free(name):
     """With it held through the native part the wait would be most of the time."""
     shares = []
-    for _ in range(3):  # a busy machine lets any thread wait now and then
+    for _ in range(8):  # a busy machine lets any thread wait now and then
         shares.append(longest_wait(LONG[name]))
         if shares[-1] < 0.5:
             return

@@ -127,7 +127,7 @@ def test_the_gil_is_free_while_native_code_runs(dynamics):
     options = {"dynamics": dynamics, "maxtime": 1.0, "tol": 0.0, "threads": 1, "rng": 1}
     if dynamics != "hybrid":
         options |= {"n_particles": 5000, "polish": False}
-    for _ in range(3):  # a busy machine slows both counts, perhaps not evenly
+    for _ in range(8):  # a busy machine slows both counts, perhaps not evenly
         idle = ticks(lambda: time.sleep(1.0))
         busy = ticks(lambda: cbo(problem, problem.bounds, **options))
         if busy > 0.5 * idle:
