@@ -4,17 +4,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <random>
-#include <string>
 #include <vector>
 
-#include "core/error.hpp"
 #include "core/vmath.hpp"
 #include "sketch_newton/glm.hpp"
 #include "sketch_newton/newton.hpp"
 #include "sketch_newton/sketch_steps.hpp"
 
 #include "cuda_emu.hpp"
+#include "failing_calls.hpp"
 #include "kkt_problem.hpp"
 
 using namespace fastopt;
@@ -287,33 +287,6 @@ class SparseModel final : public NewtonFunctions {
     index_t calls_ = 0;
 };
 
-// Every call of `solve` (which makes a vector) fails once.
-template <class Solve> void check_failing_calls(const Solve& solve) {
-    const long start = cuda_emu_calls(), released = cuda_emu_releases();
-    const Numbers whole = solve();
-    const long calls = cuda_emu_calls() - start, releases = cuda_emu_releases() - released;
-    REQUIRE(calls > 30);
-    CHECK(cuda_emu_live() == 0);
-    long quiet = 0;
-    for (long n = 1; n <= calls; ++n) {
-        cuda_emu_fail_call(n);
-        try {
-            const Numbers result = solve();
-            CHECK(result == whole);
-            ++quiet;
-        } catch (const BackendError& error) {
-            const std::string words = error.what();
-            const bool clear = words.find("failed") != std::string::npos ||
-                               words.find("needs a CUDA device") != std::string::npos;
-            CHECK(clear);
-        }
-        cuda_emu_fail_call(0);
-        CHECK(cuda_emu_live() == 0);
-        if (n % 16 == 0) CHECK(solve() == whole);
-    }
-    CHECK(quiet == releases);
-}
-
 Numbers slope_of_two_parts() {
     Csr<double> data(1100, 3, Repeats::no);
     data.a.place(make_queue());
@@ -326,7 +299,8 @@ Numbers slope_of_two_parts() {
 } // namespace
 
 TEST_CASE("csr: every failing call gives an exception, no leak, the next solve works") {
-    check_failing_calls([] { return SparseModel(LinearSolver::sketch_pcg).solve().x; });
-    check_failing_calls([] { return SparseModel(LinearSolver::ldl).solve().x; });
-    check_failing_calls(slope_of_two_parts);
+    const std::equal_to<Numbers> same;
+    for (const LinearSolver solver : {LinearSolver::sketch_pcg, LinearSolver::ldl})
+        fail_every_call(30, 16, [solver] { return SparseModel(solver).solve().x; }, same);
+    fail_every_call(30, 16, slope_of_two_parts, same);
 }
